@@ -1,0 +1,73 @@
+//! A lingering close in the calling thread, for callers that want to wait and to know how it ended.
+//!
+//! **Promises:** the same rules as the drain thread, from the same state machine; needs no thread, no memory and no
+//! descriptor beyond the one it is given. `fd` is closed in every case but EBADF.
+
+use crate::config;
+use crate::drain::{Deadline, Drain, Outcome, Step};
+use crate::engine;
+use crate::input;
+use crate::stats;
+use crate::sys::{self, process, socket, Errno, Fd};
+use crate::verdict::{self, Verdict};
+
+/// Half-closes `fd`, drains it to its end and closes it; says how it ended. **Blocks** until then.
+///
+/// Errors: EBADF, and whatever close(2) reports for something that is not a connection.
+pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
+    let observed = engine::observe(fd);
+    let verdict = verdict::decide(&observed, config::when());
+    if matches!(verdict, Verdict::Close(_)) {
+        sys::close(fd)?;
+        return Ok(Outcome::Closed);
+    }
+    if observed.linger_seconds.is_some() {
+        let _ = socket::clear_linger(fd);
+    }
+    let (outcome, discarded) = match verdict {
+        Verdict::Linger if socket::shut_write(fd).is_ok() => drain(fd, deadline),
+        _ => (Outcome::Fin, input::discard_what_is_here(fd)),
+    };
+    stats::count(outcome, discarded);
+    let _ = sys::close(fd);
+    Ok(outcome)
+}
+
+fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
+    let limits = config::limits();
+    let mut now = process::now_ms();
+    let mut drain = Drain::new(
+        now,
+        deadline,
+        socket::unacknowledged(fd).unwrap_or(0),
+        &limits,
+    );
+    let outcome = loop {
+        let read = socket::discard(fd, 1 << 20);
+        now = process::now_ms();
+        match read {
+            Ok(0) => break input::end(fd),
+            Ok(bytes) => {
+                if let Some(outcome) = drain.received(now, bytes as u64, &limits) {
+                    break outcome;
+                }
+            }
+            Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
+            Err(_) => break Outcome::Reset,
+        }
+        match drain.look(now, socket::unacknowledged(fd).unwrap_or(0), &limits) {
+            Step::Finish(outcome) => break outcome,
+            Step::Wait(at) if read.is_err() => {
+                let _ = sys::wait_readable(fd, at.saturating_sub(now));
+                input::take_notices(fd);
+            }
+            Step::Wait(_) => {}
+        }
+    };
+    let rest = if outcome == Outcome::Fin {
+        0
+    } else {
+        input::discard_what_is_here(fd)
+    };
+    (outcome, drain.discarded() + rest)
+}

@@ -1,0 +1,175 @@
+//! The life of one lingering connection after its half-close: a pure state machine.
+//!
+//! **Promises:** no system call and no clock: time and the length of the send queue come in as arguments,
+//! what to do next goes out. 40 bytes a connection.
+//!
+//! **Invariants:** once [`Step::Finish`] is returned the connection is closed and not asked again; a deadline
+//! given by a caller is never extended; no sum of times overflows.
+//!
+//! Deliberately absent: the peer's FIN and RST, which need no state: whoever sees them finishes.
+
+/// How lingering ended. The numbers are those of the C interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Outcome {
+    /// There was nothing to linger for: closed as close(2) does.
+    Closed = 0,
+    /// The peer's FIN.
+    Fin = 1,
+    /// The peer's RST, or another error of the connection.
+    Reset = 2,
+    /// Everything acknowledged, and nothing received for the idle time.
+    Idle = 3,
+    /// The deadline.
+    Timeout = 4,
+    /// The limit on discarded bytes.
+    Bytes = 5,
+    /// Too many connections lingered.
+    Evicted = 6,
+}
+
+impl Outcome {
+    /// Its name in messages and statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Closed => "closed",
+            Outcome::Fin => "fin",
+            Outcome::Reset => "reset",
+            Outcome::Idle => "idle",
+            Outcome::Timeout => "timeout",
+            Outcome::Bytes => "bytes",
+            Outcome::Evicted => "evicted",
+        }
+    }
+}
+
+/// What bounds lingering; times in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Quiet for so long, with everything acknowledged: done.
+    pub idle_ms: u32,
+    /// The deadline where the caller gave none.
+    pub timeout_ms: u32,
+    /// How far that deadline moves while the peer is still taking the response.
+    pub max_ms: u32,
+    /// Bytes to discard at most; 0: no limit.
+    pub max_bytes: u64,
+}
+
+/// The deadline a caller asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deadline {
+    /// The configured one, which is extended while the response is being taken.
+    Default,
+    /// Exactly so many milliseconds from now.
+    Exactly(u32),
+}
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Close it now.
+    Finish(Outcome),
+    /// Look again at this time (milliseconds of the caller's clock).
+    Wait(u64),
+}
+
+/// One lingering connection. All times are relative to `started_ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    started_ms: u64,
+    discarded: u64,
+    deadline: u32,
+    /// Where extensions end; equal to `deadline` when there are none.
+    cap: u32,
+    last_received: u32,
+    /// When the send queue was last seen to shrink.
+    last_taken: u32,
+    /// The shortest send queue seen.
+    unacknowledged: u32,
+}
+
+/// How often the send queue is looked at while something is unacknowledged: soon at first, for a FIN is
+/// acknowledged within a delayed ACK (44-48 ms on loopback), then ever more rarely.
+const PROBE_MS: (u32, u32) = (50, 1000);
+
+impl Drain {
+    /// A connection whose FIN was sent at `now_ms` with `unacknowledged` bytes (the FIN is one) on their way.
+    pub fn new(now_ms: u64, deadline: Deadline, unacknowledged: u32, limits: &Limits) -> Drain {
+        let (deadline, cap) = match deadline {
+            Deadline::Default => (limits.timeout_ms, limits.max_ms.max(limits.timeout_ms)),
+            Deadline::Exactly(ms) => (ms, ms),
+        };
+        Drain {
+            started_ms: now_ms,
+            discarded: 0,
+            deadline,
+            cap,
+            last_received: 0,
+            last_taken: 0,
+            unacknowledged,
+        }
+    }
+
+    fn age(&self, now_ms: u64) -> u32 {
+        u32::try_from(now_ms.saturating_sub(self.started_ms)).unwrap_or(u32::MAX)
+    }
+
+    /// Milliseconds since the half-close.
+    pub fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.started_ms)
+    }
+
+    /// Bytes discarded so far.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
+    /// Whether everything was acknowledged when last looked.
+    pub fn acknowledged(&self) -> bool {
+        self.unacknowledged == 0
+    }
+
+    /// `bytes` were received and discarded. Some outcome when that was enough.
+    pub fn received(&mut self, now_ms: u64, bytes: u64, limits: &Limits) -> Option<Outcome> {
+        self.last_received = self.age(now_ms);
+        self.discarded = self.discarded.saturating_add(bytes);
+        (limits.max_bytes > 0 && self.discarded >= limits.max_bytes).then_some(Outcome::Bytes)
+    }
+
+    /// Time has passed and `unacknowledged` bytes are still on their way.
+    pub fn look(&mut self, now_ms: u64, unacknowledged: u32, limits: &Limits) -> Step {
+        let age = self.age(now_ms);
+        if unacknowledged < self.unacknowledged {
+            self.last_taken = age;
+        }
+        self.unacknowledged = self.unacknowledged.min(unacknowledged);
+        let probe = age
+            .clamp(PROBE_MS.0, PROBE_MS.1)
+            .min(limits.idle_ms / 2)
+            .max(1);
+        let mut next = age.saturating_add(probe);
+        if unacknowledged == 0 {
+            let quiet_since = self.last_received.max(self.last_taken);
+            let idle_at = quiet_since.saturating_add(limits.idle_ms);
+            if age >= idle_at {
+                return Step::Finish(Outcome::Idle);
+            }
+            next = idle_at;
+        }
+        if age >= self.deadline {
+            let taking = unacknowledged > 0 && age - self.last_taken < limits.idle_ms;
+            if age >= self.cap || !taking {
+                return Step::Finish(Outcome::Timeout);
+            }
+            next = next.min(self.cap);
+        } else {
+            next = next.min(self.deadline);
+        }
+        Step::Wait(self.started_ms.saturating_add(u64::from(next)))
+    }
+}
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

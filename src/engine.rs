@@ -1,0 +1,341 @@
+//! The life of the engine in one process: nothing until the first lingering close, then one thread; afresh after
+//! a fork.
+//!
+//! **Promises:** nothing here waits, and nothing but the one start of the thread allocates. On any doubt the caller
+//! is told to close plainly.
+//!
+//! **Invariants:** the statics belong to the process `OWNER`. In any other (a child of vfork or of a bare clone,
+//! which shares or copied them without our knowing) nothing is touched.
+
+use crate::config;
+use crate::drain::{Deadline, Outcome};
+use crate::handover::{self, Origin, Request, Reserved};
+use crate::input;
+use crate::log;
+use crate::reaper;
+use crate::stats;
+use crate::sys::{self, process, socket, Fd};
+use crate::verdict::{self, Observed, Verdict};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// The thread's life; [`THREAD`] holds one of these.
+const ABSENT: u32 = 0;
+const STARTED: u32 = 1;
+/// The system refused a thread; another try may be made after a while.
+const REFUSED: u32 = 2;
+/// It died of a defect of ours: never again in this process.
+const DISARMED: u32 = 3;
+
+static THREAD: AtomicU32 = AtomicU32::new(ABSENT);
+static REFUSED_AT: AtomicU64 = AtomicU64::new(0);
+/// A start was wanted where it could not be done safely.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// Who is asking: it decides whether a thread may be started here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// A function of the C interface or the crate: not in a signal handler, as its documentation demands.
+    Interface,
+    /// A hook, which may run in a signal handler.
+    Hook,
+}
+
+/// Whether nobody else holds the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holding {
+    /// Certain: the caller vouches, or the shim proved it.
+    Exclusive,
+    /// Somebody may: look before touching it.
+    Unproven(Origin),
+}
+
+/// What was done with a connection. In every case the caller's next step is to close its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handled {
+    /// The drain thread has a reference and does the rest.
+    HandedOver,
+    /// Half-closed where that was ours to do, and what had arrived was discarded, without waiting.
+    Drained,
+    /// Untouched.
+    Plain,
+}
+
+/// Takes possession of the statics for this process, afresh if they are another's. For code that may run in a
+/// forked child without the fork handler of the shim.
+pub fn enter() {
+    config::load();
+    let pid = process::pid();
+    let owner = OWNER.load(Ordering::Relaxed);
+    if owner != pid {
+        if owner != 0 {
+            forget_parent();
+        }
+        OWNER.store(pid, Ordering::Relaxed);
+    }
+}
+
+/// The process the statics belong to.
+pub fn owner() -> i32 {
+    OWNER.load(Ordering::Relaxed)
+}
+
+/// Whether the statics are this process's own.
+pub fn owned() -> bool {
+    OWNER.load(Ordering::Relaxed) == process::pid()
+}
+
+/// After fork(2), in the child: the thread is the parent's, and so is the channel.
+pub fn forget_parent() {
+    handover::forget();
+    THREAD.store(ABSENT, Ordering::SeqCst);
+    WANTED.store(0, Ordering::Relaxed);
+    config::USED.store(0, Ordering::Relaxed);
+    stats::reset();
+}
+
+/// Reserves the channel. A safe place to start the thread, too, if one was wanted in a signal handler.
+pub fn prepare() {
+    if handover::number().is_none() {
+        make_channel();
+    }
+    if WANTED.load(Ordering::Relaxed) != 0 && WANTED.swap(0, Ordering::Relaxed) != 0 {
+        ensure_thread(Caller::Interface);
+    }
+}
+
+fn make_channel() -> bool {
+    match handover::reserve() {
+        Reserved::Kept => true,
+        Reserved::Made => {
+            // A thread that listens to a channel the program swept away hears nothing of the new one; it ends by
+            // itself when its last connection has.
+            let _ = THREAD.compare_exchange(STARTED, ABSENT, Ordering::SeqCst, Ordering::Relaxed);
+            true
+        }
+        Reserved::Refused => false,
+    }
+}
+
+/// What is to be seen of a connection, asked for in the order in which it decides.
+pub fn observe(fd: Fd) -> Observed {
+    let mut observed = Observed {
+        state: socket::tcp_state(fd).ok(),
+        linger_seconds: None,
+        unread: None,
+    };
+    if matches!(verdict::by_state(observed.state), Some(Verdict::Close(_))) {
+        return observed;
+    }
+    observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
+    if config::when() == config::When::Unread {
+        observed.unread = socket::unread(fd).ok();
+    }
+    observed
+}
+
+/// Lets go of the connection `fd`, whatever it is.
+pub fn let_go(fd: Fd, deadline: Deadline, holding: Holding, caller: Caller) -> Handled {
+    let observed = observe(fd);
+    let verdict = verdict::decide(&observed, config::when());
+    match (verdict, holding) {
+        (Verdict::Close(_), _) => Handled::Plain,
+        // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
+        (_, Holding::Unproven(origin)) => search_later(fd, deadline, origin, caller),
+        (Verdict::Discard, Holding::Exclusive) => {
+            let discarded = input::discard_what_is_here(fd);
+            stats::count(Outcome::Fin, discarded);
+            report_inline(fd, Outcome::Fin, discarded);
+            Handled::Drained
+        }
+        (Verdict::Linger, Holding::Exclusive) => {
+            if observed.linger_seconds.is_some() {
+                let _ = socket::clear_linger(fd);
+            }
+            half_close_and_hand_over(fd, deadline, caller)
+        }
+    }
+}
+
+fn half_close_and_hand_over(fd: Fd, deadline: Deadline, caller: Caller) -> Handled {
+    let possible = deadline != Deadline::Exactly(0) && ready(caller);
+    // FIN leaves now, no later than it would have with close(2).
+    if socket::shut_write(fd).is_err() {
+        return Handled::Plain;
+    }
+    if possible {
+        stats::begin();
+        if handover::send(
+            fd,
+            Request {
+                deadline,
+                search: None,
+            },
+        )
+        .is_ok()
+        {
+            if THREAD.load(Ordering::SeqCst) != STARTED {
+                empty_channel();
+            }
+            return Handled::HandedOver;
+        }
+        stats::cancel();
+    }
+    if deadline != Deadline::Exactly(0) {
+        stats::fallback();
+    }
+    let discarded = input::discard_what_is_here(fd);
+    stats::count(Outcome::Closed, discarded);
+    report_inline(fd, Outcome::Closed, discarded);
+    Handled::Drained
+}
+
+fn search_later(fd: Fd, deadline: Deadline, origin: Origin, caller: Caller) -> Handled {
+    if deadline == Deadline::Exactly(0) || !ready(caller) {
+        return Handled::Plain;
+    }
+    stats::begin();
+    if handover::send(
+        fd,
+        Request {
+            deadline,
+            search: Some(origin),
+        },
+    )
+    .is_err()
+    {
+        stats::cancel();
+        return Handled::Plain;
+    }
+    if THREAD.load(Ordering::SeqCst) != STARTED {
+        empty_channel();
+    }
+    Handled::HandedOver
+}
+
+fn report_inline(fd: Fd, outcome: Outcome, discarded: u64) {
+    if log::debugging() {
+        match socket::peer_address(fd) {
+            Some(peer) => log::debug(format_args!(
+                "{peer}: {} at once, {discarded} bytes discarded",
+                outcome.name()
+            )),
+            None => log::debug(format_args!(
+                "{} at once, {discarded} bytes discarded",
+                outcome.name()
+            )),
+        }
+    }
+}
+
+/// Whether there is a channel and a thread behind it, started now if need be.
+fn ready(caller: Caller) -> bool {
+    if config::max_connections() == 0 {
+        return false;
+    }
+    config::USED.store(1, Ordering::Relaxed);
+    (handover::number().is_some() || make_channel()) && ensure_thread(caller)
+}
+
+fn ensure_thread(caller: Caller) -> bool {
+    let state = THREAD.load(Ordering::SeqCst);
+    match state {
+        STARTED => return true,
+        ABSENT => {}
+        REFUSED if process::now_ms() >= REFUSED_AT.load(Ordering::Relaxed) + RETRY_AFTER_MS => {}
+        _ => return false,
+    }
+    if caller == Caller::Hook && !may_start_here() {
+        WANTED.store(1, Ordering::Relaxed);
+        return false;
+    }
+    if THREAD
+        .compare_exchange(state, STARTED, Ordering::SeqCst, Ordering::SeqCst)
+        .is_err()
+    {
+        return THREAD.load(Ordering::SeqCst) == STARTED;
+    }
+    match reaper::start() {
+        Ok(()) => true,
+        Err(error) => {
+            log::debug(format_args!(
+                "no drain thread (error {}): connections are drained without waiting",
+                error.0
+            ));
+            refuse();
+            false
+        }
+    }
+}
+
+/// Creating a thread allocates, which is not safe in a signal handler. While a handler runs its signal is blocked
+/// (sigaction(2), unless SA_NODEFER), so: where a signal is blocked that has a handler, this may be one.
+fn may_start_here() -> bool {
+    let Ok(blocked) = process::blocked_signals() else {
+        return false;
+    };
+    (1..=64u32).all(|signal| blocked >> (signal - 1) & 1 == 0 || !process::has_handler(signal))
+}
+
+/// The thread could not be had: what was queued for it meanwhile is drained here.
+pub fn refuse() {
+    REFUSED_AT.store(process::now_ms(), Ordering::Relaxed);
+    THREAD.store(REFUSED, Ordering::SeqCst);
+    empty_channel();
+}
+
+/// The thread met a defect: it and all it held are gone, and there will be no other.
+pub fn disarm() {
+    THREAD.store(DISARMED, Ordering::SeqCst);
+    stats::forget_pending();
+    empty_channel();
+}
+
+/// Drains and closes what is queued in the channel while no thread listens.
+fn empty_channel() {
+    let Some(channel) = handover::channel() else {
+        return;
+    };
+    while let Ok(received) = handover::receive(channel) {
+        if let handover::Received::Connection(fd, request) = received {
+            let discarded = if request.search.is_none() {
+                input::discard_what_is_here(fd)
+            } else {
+                0
+            };
+            let _ = sys::close(fd);
+            stats::finish(Outcome::Closed, discarded);
+            stats::fallback();
+        }
+    }
+}
+
+/// What the shim knows and the engine needs when a program calls the C interface under it.
+pub struct Host {
+    /// Removes `fd` from the epoll sets of the program and forgets what is known of the number. Called before the
+    /// connection is handed over.
+    pub release: fn(Fd),
+    /// Whether close(2) itself lingers in this process.
+    pub active: fn() -> bool,
+}
+
+static HOST: once_cell::race::OnceRef<'static, Host> = once_cell::race::OnceRef::new();
+
+/// Registers the shim. The first call counts.
+pub fn set_host(host: &'static Host) {
+    let _ = HOST.set(host);
+}
+
+/// Tells the shim, if there is one, that `fd` is about to be handed over.
+pub fn release(fd: Fd) {
+    if let Some(host) = HOST.get() {
+        (host.release)(fd);
+    }
+}
+
+/// Whether the shim is there and on.
+pub fn shim_active() -> bool {
+    HOST.get().is_some_and(|host| (host.active)())
+}

@@ -1,0 +1,291 @@
+//! The way of a connection from the thread that closes it to the drain thread.
+//!
+//! One Unix datagram socket connected to itself. The program's descriptor table has its only number there; the
+//! drain thread has another in its private table, and receives what was sent with SCM_RIGHTS. The kernel is the
+//! queue: no memory of ours, no lock, and what is queued stays open, whatever the program does to its table.
+//!
+//! **Promises:** [`send`] never waits and never allocates; it is async-signal-safe. On any error the caller still
+//! owns its descriptor and nothing was handed over.
+//!
+//! **Invariants:** the number is used only after [`channel`] has checked that it still is our socket: a program
+//! that sweeps its table (closefrom(3), dup2(2) over everything) may have closed or reused it.
+
+use crate::drain::Deadline;
+use crate::sys::{self, process, socket, Errno, Fd, Identity};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+const NONE: Fd = -1;
+/// Somebody is making it right now.
+const MAKING: Fd = -2;
+
+static CHANNEL: AtomicI32 = AtomicI32::new(NONE);
+static DEVICE: AtomicU64 = AtomicU64::new(0);
+static INODE: AtomicU64 = AtomicU64::new(0);
+/// How often a channel may be lost to a sweep before we stop replacing it.
+static REPLACEMENTS_LEFT: AtomicU32 = AtomicU32::new(8);
+
+/// Messages sent since the drain thread last looked.
+static QUEUED: AtomicU32 = AtomicU32::new(0);
+/// The drain thread sleeps on this word between two looks; 1 wakes it before its time.
+pub static HURRY: AtomicU32 = AtomicU32::new(0);
+/// A default-size queue holds 278 messages; from here on the drain thread is woken early.
+const HIGH_WATER: u32 = 128;
+
+/// What the drain thread is to do with a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// When to give up.
+    pub deadline: Deadline,
+    /// Whether somebody else may hold the socket: then the thread looks for holders before it touches it.
+    pub search: Option<Origin>,
+}
+
+/// Where a connection that may be shared came from: it limits who can hold it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Accepted by this program, here or before a fork.
+    Accepted,
+    /// Received from another process.
+    Received,
+}
+
+const WIRE_LENGTH: usize = 8;
+
+impl Request {
+    fn encode(self) -> [u8; WIRE_LENGTH] {
+        let (milliseconds, exact) = match self.deadline {
+            Deadline::Default => (0, 0u8),
+            Deadline::Exactly(ms) => (ms, 1),
+        };
+        let search = match self.search {
+            None => 0u8,
+            Some(Origin::Accepted) => 1,
+            Some(Origin::Received) => 2,
+        };
+        let [a, b, c, d] = milliseconds.to_ne_bytes();
+        [a, b, c, d, exact, search, 0, 0]
+    }
+
+    fn decode([a, b, c, d, exact, search, _, _]: [u8; WIRE_LENGTH]) -> Request {
+        let milliseconds = u32::from_ne_bytes([a, b, c, d]);
+        Request {
+            deadline: if exact == 0 {
+                Deadline::Default
+            } else {
+                Deadline::Exactly(milliseconds)
+            },
+            search: match search {
+                0 => None,
+                2 => Some(Origin::Received),
+                _ => Some(Origin::Accepted),
+            },
+        }
+    }
+}
+
+/// The number of our socket, whether or not it still is ours: a hook shields it.
+pub fn number() -> Option<Fd> {
+    Some(CHANNEL.load(Ordering::Relaxed)).filter(|n| *n >= 0)
+}
+
+/// Our socket, checked.
+pub fn channel() -> Option<Fd> {
+    let fd = CHANNEL.load(Ordering::Acquire);
+    if fd < 0 {
+        return None;
+    }
+    let ours = Identity {
+        device: DEVICE.load(Ordering::Relaxed),
+        inode: INODE.load(Ordering::Relaxed),
+    };
+    if sys::identity(fd) == Ok(ours) {
+        return Some(fd);
+    }
+    // Swept away, and maybe reused: never touch that number again.
+    let _ = CHANNEL.compare_exchange(fd, NONE, Ordering::AcqRel, Ordering::Relaxed);
+    None
+}
+
+/// What [`reserve`] found or did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reserved {
+    /// It was there.
+    Kept,
+    /// It was made now: no drain thread listens to it yet.
+    Made,
+    /// It cannot be had.
+    Refused,
+}
+
+/// Sees to it that there is a channel. Called at the first accept(2), so that a program that uses up its
+/// descriptors later has one.
+pub fn reserve() -> Reserved {
+    for _ in 0..1000 {
+        if channel().is_some() {
+            return Reserved::Kept;
+        }
+        match CHANNEL.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => {
+                return if make() {
+                    Reserved::Made
+                } else {
+                    Reserved::Refused
+                }
+            }
+            // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
+            Err(_) => core::hint::spin_loop(),
+        }
+    }
+    Reserved::Refused
+}
+
+fn make() -> bool {
+    let made = take_replacement()
+        .and_then(|()| socket::self_connected())
+        .map(out_of_the_way);
+    let identity = made.and_then(sys::identity);
+    if let (Ok(fd), Ok(identity)) = (made, identity) {
+        DEVICE.store(identity.device, Ordering::Relaxed);
+        INODE.store(identity.inode, Ordering::Relaxed);
+        CHANNEL.store(fd, Ordering::Release);
+        return true;
+    }
+    CHANNEL.store(NONE, Ordering::Release);
+    false
+}
+
+fn take_replacement() -> sys::Result<()> {
+    REPLACEMENTS_LEFT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+        .map_or(Err(Errno(libc::EMFILE)), |_| Ok(()))
+}
+
+/// Moves `fd` to a high number, so that the program's next descriptor gets the number it would have had without
+/// us. Below 1024, for programs that hand all their numbers to select(2).
+fn out_of_the_way(fd: Fd) -> Fd {
+    let limit = process::descriptor_limit().min(1024) as Fd;
+    let mut lowest = limit - 8;
+    while lowest > fd {
+        if let Ok(high) = sys::dup_at_least(fd, lowest) {
+            let _ = sys::close(fd);
+            return high;
+        }
+        lowest -= 64;
+    }
+    fd
+}
+
+/// Makes way for a program that wants our number for itself (dup2(2) over it).
+pub fn vacate(number: Fd) {
+    let Some(fd) = channel().filter(|fd| *fd == number) else {
+        return;
+    };
+    let moved = sys::dup_at_least(fd, fd + 1).or_else(|_| sys::dup_at_least(fd, 3));
+    CHANNEL.store(moved.unwrap_or(NONE), Ordering::Release);
+}
+
+/// In a forked child: lets go of the parent's channel.
+pub fn forget() {
+    if let Some(fd) = channel() {
+        let _ = sys::close(fd);
+    }
+    CHANNEL.store(NONE, Ordering::Release);
+    QUEUED.store(0, Ordering::Relaxed);
+    HURRY.store(0, Ordering::Relaxed);
+    REPLACEMENTS_LEFT.store(8, Ordering::Relaxed);
+}
+
+/// Hands a reference to the connection `fd` over. The caller still has to close its number.
+///
+/// Errors: EBADF without a channel, EAGAIN when the queue is full, ETOOMANYREFS and ENOMEM from the kernel.
+pub fn send(fd: Fd, request: Request) -> sys::Result<()> {
+    let channel = channel().ok_or(Errno(libc::EBADF))?;
+    let sent = socket::send_descriptor(channel, fd, &request.encode());
+    if QUEUED.fetch_add(1, Ordering::Relaxed) == HIGH_WATER || sent.is_err() {
+        HURRY.store(1, Ordering::Relaxed);
+        process::futex_wake(&HURRY);
+    }
+    sent
+}
+
+/// A message received.
+pub enum Received {
+    /// A connection, now owned by the caller.
+    Connection(Fd, Request),
+    /// A connection that the kernel dropped because the receiving table was full.
+    Lost,
+}
+
+/// The next message in `channel` (the receiving thread's own number for it); EAGAIN when there is none.
+pub fn receive(channel: Fd) -> sys::Result<Received> {
+    let mut payload = [0u8; WIRE_LENGTH];
+    let (_, fd) = socket::receive_descriptor(channel, &mut payload)?;
+    Ok(fd.map_or(Received::Lost, |fd| {
+        Received::Connection(fd, Request::decode(payload))
+    }))
+}
+
+/// The drain thread begins to look: what is sent from now on counts anew.
+pub fn begin_collecting() {
+    QUEUED.store(0, Ordering::Relaxed);
+    HURRY.store(0, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_request_survives_the_wire(ms in any::<u32>(), exact in any::<bool>(), search in 0u8..3) {
+            let request = Request {
+                deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
+                search: [None, Some(Origin::Accepted), Some(Origin::Received)][search as usize],
+            };
+            prop_assert_eq!(Request::decode(request.encode()), request);
+        }
+    }
+
+    #[test]
+    fn a_descriptor_passes_through_a_socket_connected_to_itself() {
+        let channel = socket::self_connected().unwrap();
+        let payload = sys::epoll_create().unwrap();
+        let request = Request {
+            deadline: Deadline::Exactly(7),
+            search: None,
+        };
+        socket::send_descriptor(channel, payload, &request.encode()).unwrap();
+        let Received::Connection(fd, received) = receive(channel).unwrap() else {
+            panic!("no descriptor")
+        };
+        assert_eq!(received, request);
+        assert_eq!(sys::identity(fd), sys::identity(payload));
+        assert!(receive(channel).is_err_and(|e| e.is(libc::EAGAIN)));
+        for fd in [channel, payload, fd] {
+            sys::close(fd).unwrap();
+        }
+    }
+
+    #[test]
+    fn nobody_else_can_send_to_the_channel() {
+        let (ours, theirs) = (
+            socket::self_connected().unwrap(),
+            socket::self_connected().unwrap(),
+        );
+        // SAFETY: the address is filled by the kernel and handed back to it.
+        let refused = unsafe {
+            let mut name: libc::sockaddr_un = core::mem::zeroed();
+            let mut length = core::mem::size_of_val(&name) as libc::socklen_t;
+            let pointer = &mut name as *mut libc::sockaddr_un as *mut libc::sockaddr;
+            assert_eq!(libc::getsockname(ours, pointer, &mut length), 0);
+            let stranger = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0);
+            let sent = libc::sendto(stranger, c"x".as_ptr().cast(), 1, 0, pointer, length);
+            libc::close(stranger);
+            sent
+        };
+        assert_eq!(refused, -1);
+        sys::close(ours).unwrap();
+        sys::close(theirs).unwrap();
+    }
+}

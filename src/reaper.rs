@@ -1,0 +1,117 @@
+//! The drain thread: receives connections, discards what their peers still send, closes them when their time has
+//! come.
+//!
+//! **Promises:** one thread, named `linger`, with every signal blocked, started by [`start`] and gone only with the
+//! process. It holds its connections in a descriptor table of its own, where the program neither sees nor sweeps
+//! them. A defect of ours in it ends it alone: its table goes, which closes what it held, and the shim is disarmed.
+//!
+//! **Invariants:** a connection is known by its number in that table, which indexes all state; numbers 0, 1 and 2
+//! are an empty epoll set, so that nothing written to them reaches anybody. Work per turn is bounded in bytes and
+//! in time, so that one firehose cannot starve the rest.
+
+mod lingering;
+mod table;
+
+use crate::config;
+use crate::engine;
+use crate::handover;
+use crate::log;
+use crate::sys::{process, Errno};
+use core::ffi::c_void;
+use core::ptr;
+
+/// Enough for the deepest path here (a search through /proc, about 10 KiB) several times over, and for the static
+/// thread-local storage of large programs, which shares it.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Starts the thread. Called at most once at a time, by who changed the engine's state to "started".
+///
+/// Allocates (pthread_create(3)): not async-signal-safe.
+pub fn start() -> Result<(), Errno> {
+    // The thread inherits the mask of its creator: block everything from its first instruction on.
+    let before = process::set_blocked_signals(process::ALL_SIGNALS);
+    let created = create(STACK_BYTES).or_else(|_| create(0));
+    if let Ok(before) = before {
+        let _ = process::set_blocked_signals(before);
+    }
+    created
+}
+
+/// Creates the detached thread with a stack of `bytes`, 0 for the default.
+fn create(bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the attributes are initialised before use and destroyed after; the start routine takes no argument
+    // and never unwinds.
+    let error = unsafe {
+        let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+        let mut error = libc::pthread_attr_init(attributes.as_mut_ptr());
+        if error == 0 {
+            if bytes > 0 {
+                error = libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), bytes);
+            }
+            if error == 0 {
+                error = libc::pthread_attr_setdetachstate(
+                    attributes.as_mut_ptr(),
+                    libc::PTHREAD_CREATE_DETACHED,
+                );
+            }
+            if error == 0 {
+                let mut thread: libc::pthread_t = core::mem::zeroed();
+                error =
+                    libc::pthread_create(&mut thread, attributes.as_ptr(), main, ptr::null_mut());
+            }
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+        error
+    };
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(Errno(error))
+    }
+}
+
+extern "C" fn main(_: *mut c_void) -> *mut c_void {
+    process::name_thread(c"linger");
+    if std::panic::catch_unwind(live).is_err() {
+        engine::disarm();
+    }
+    ptr::null_mut()
+}
+
+fn live() {
+    let started = table::make_private().and_then(|table| {
+        lingering::Reaper::new(&table, config::limits(), config::max_connections())
+    });
+    match started {
+        Ok(mut reaper) => reaper.live(),
+        Err(error) => {
+            log::debug(format_args!(
+                "no table for the drain thread (error {})",
+                error.0
+            ));
+            engine::refuse();
+        }
+    }
+}
+
+/// How long the thread sleeps between two looks while closes keep coming: long enough to find most peers' FIN
+/// already there, and one wake-up for many closes.
+const TICK_MS: u64 = 3;
+
+impl lingering::Reaper {
+    fn live(&mut self) {
+        let mut collecting = true;
+        loop {
+            if collecting {
+                process::futex_wait(&handover::HURRY, 0, TICK_MS);
+            }
+            let received = self.collect();
+            self.search();
+            let timeout = if received > 0 { 0 } else { self.sleep_ms() };
+            let arrived = self.handle_events(timeout);
+            self.fire_deadlines();
+            // After a sleep the first message only says that a close happened; more are on their way.
+            collecting = received > 0 || arrived;
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The connections that linger, and what happens to them: the drain thread's state.
+//!
+//! **Invariants:** a connection in `order` is also in the epoll set, has a timer set and a `Drain`; one that is being
+//! searched for holders is in `searching` only. Every connection received is closed exactly once, by
+//! [`Reaper::close`].
+
+use super::table::Table;
+use crate::drain::{Drain, Limits, Outcome, Step};
+use crate::eviction::{Order, Standing};
+use crate::handover::{self, Received, Request};
+use crate::holders;
+use crate::input;
+use crate::log;
+use crate::stats;
+use crate::sys::memory::{Region, Zeroed};
+use crate::sys::socket;
+use crate::sys::{self, process, Fd};
+use crate::wheel::Wheel;
+
+// SAFETY: integers only. The zero value is never used: `new` writes an entry before it is read.
+unsafe impl Zeroed for Drain {}
+
+const EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
+/// The most that is discarded of one connection before the others have their turn.
+const TURN_BYTES: u64 = 4 << 20;
+/// The most one recv(2) discards: it bounds how long the socket's lock is held.
+const CALL_BYTES: usize = 1 << 20;
+/// A peer that sent so much is uploading: from then on the thread is woken once a `LOW_WATER`.
+const UPLOAD_BYTES: u64 = 256 << 10;
+const LOW_WATER: i32 = 1 << 20;
+/// Messages received in one turn.
+const COLLECT: usize = 1024;
+/// Deadlines handled in one turn; the rest have theirs right after it.
+const TURN_DEADLINES: usize = 1024;
+/// Numbers the thread needs for itself and for looking through /proc.
+const OWN_NUMBERS: u64 = 16;
+
+/// What the receive queue of a connection ended with.
+enum Read {
+    /// The peer may send more.
+    Open,
+    /// This is how it ended.
+    Ended(Outcome),
+}
+
+/// A connection whose holders are being looked for.
+#[derive(Clone, Copy)]
+struct Searching {
+    fd: Fd,
+    inode: u64,
+    request: Request,
+}
+
+/// The state of the thread.
+pub(super) struct Reaper {
+    channel: Fd,
+    epoll: Fd,
+    limits: Limits,
+    max: usize,
+    drains: Region<Drain>,
+    wheel: Wheel,
+    order: Order,
+    searching: [Option<Searching>; holders::BATCH],
+    /// No search before this time: a search may take a tenth of the thread's time at most.
+    search_after_ms: u64,
+    now: u64,
+}
+
+impl Reaper {
+    /// Memory for `max` connections, or as many as the descriptor limit allows.
+    pub(super) fn new(table: &Table, limits: Limits, max: usize) -> sys::Result<Reaper> {
+        let ids = max + OWN_NUMBERS as usize + holders::BATCH;
+        let now = process::now_ms();
+        sys::epoll_add(table.epoll, table.channel, libc::EPOLLIN as u32)?;
+        Ok(Reaper {
+            channel: table.channel,
+            epoll: table.epoll,
+            limits,
+            max,
+            drains: Region::new(ids)?,
+            wheel: Wheel::new(ids, now)?,
+            order: Order::new(ids)?,
+            searching: [None; holders::BATCH],
+            search_after_ms: 0,
+            now,
+        })
+    }
+
+    /// Receives what waits in the channel; how many connections that were.
+    pub(super) fn collect(&mut self) -> usize {
+        handover::begin_collecting();
+        self.now = process::now_ms();
+        let room = process::descriptor_limit().saturating_sub(OWN_NUMBERS + holders::BATCH as u64);
+        let max = self.max.min(room as usize);
+        let mut received = 0;
+        while received < COLLECT {
+            if self.order.len() >= max {
+                self.evict();
+            }
+            match handover::receive(self.channel) {
+                Ok(Received::Connection(fd, request)) => self.admit(fd, request),
+                Ok(Received::Lost) => stats::finish(Outcome::Closed, 0),
+                Err(e) if e.is(libc::EINTR) => continue,
+                Err(_) => break,
+            }
+            received += 1;
+        }
+        received
+    }
+
+    fn admit(&mut self, fd: Fd, request: Request) {
+        if request.search.is_none() {
+            return self.linger(fd, request);
+        }
+        let Ok(identity) = sys::identity(fd) else {
+            return self.drop_as_shared(fd);
+        };
+        let searching = Searching {
+            fd,
+            inode: identity.inode,
+            request,
+        };
+        if self.searching.iter().all(Option::is_some) {
+            self.search_now();
+        }
+        match self.searching.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(searching),
+            None => self.drop_as_shared(fd),
+        }
+    }
+
+    /// The half-close is done and nobody else holds it: discard what is here, and wait for the rest if there may be
+    /// any.
+    fn linger(&mut self, fd: Fd, request: Request) {
+        let mut drain = Drain::new(self.now, request.deadline, 0, &self.limits);
+        match self.swallow(fd, &mut drain) {
+            Read::Ended(outcome) => self.close(fd, outcome, &drain),
+            Read::Open => self.keep(fd, request, drain),
+        }
+    }
+
+    fn keep(&mut self, fd: Fd, request: Request, drained: Drain) {
+        input::stop_signals(fd);
+        let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
+        let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
+        let _ = drain.received(self.now, drained.discarded(), &self.limits);
+        let Some(place) = self.drains.get_mut(fd as usize) else {
+            return self.close(fd, Outcome::Evicted, &drain);
+        };
+        *place = drain;
+        if sys::epoll_add(self.epoll, fd, EVENTS).is_err() {
+            return self.close(fd, Outcome::Closed, &drain);
+        }
+        self.look(fd, unacknowledged);
+    }
+
+    /// Discards what is here, within a turn's bounds.
+    fn swallow(&mut self, fd: Fd, drain: &mut Drain) -> Read {
+        let mut turn = 0u64;
+        while turn < TURN_BYTES {
+            match socket::discard(fd, CALL_BYTES) {
+                Ok(0) => return Read::Ended(input::end(fd)),
+                Ok(bytes) => {
+                    let before = drain.discarded();
+                    turn += bytes as u64;
+                    if let Some(outcome) = drain.received(self.now, bytes as u64, &self.limits) {
+                        return Read::Ended(outcome);
+                    }
+                    if before < UPLOAD_BYTES && drain.discarded() >= UPLOAD_BYTES {
+                        let _ = socket::set_receive_low_water(fd, LOW_WATER);
+                    }
+                }
+                Err(e) if e.is(libc::EAGAIN) => break,
+                Err(e) if e.is(libc::EINTR) => {}
+                Err(_) => return Read::Ended(Outcome::Reset),
+            }
+        }
+        Read::Open
+    }
+
+    /// Waits for events, at most `timeout_ms`, and handles them. Whether the channel had news.
+    pub(super) fn handle_events(&mut self, timeout_ms: i32) -> bool {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
+        let count = sys::epoll_wait(self.epoll, &mut events, timeout_ms).unwrap_or(0);
+        self.now = process::now_ms();
+        let mut arrived = false;
+        for event in events.iter().take(count) {
+            let fd = event.u64 as Fd;
+            if fd == self.channel {
+                arrived = true;
+            } else {
+                self.handle(fd, event.events);
+            }
+        }
+        arrived
+    }
+
+    fn handle(&mut self, fd: Fd, events: u32) {
+        let Some(mut drain) = self.drains.get(fd as usize).copied() else {
+            return;
+        };
+        match self.swallow(fd, &mut drain) {
+            Read::Ended(outcome) => self.close(fd, outcome, &drain),
+            Read::Open => {
+                if events & libc::EPOLLERR as u32 != 0 {
+                    input::take_notices(fd);
+                }
+                if let Some(place) = self.drains.get_mut(fd as usize) {
+                    *place = drain;
+                }
+                self.order.touch(fd as u32, standing(&drain));
+            }
+        }
+    }
+
+    /// Closes what has reached its deadline, and looks at the others that asked to be looked at.
+    pub(super) fn fire_deadlines(&mut self) {
+        for _ in 0..TURN_DEADLINES {
+            let Some(id) = self.wheel.expire(self.now) else {
+                break;
+            };
+            self.look_again(id as Fd);
+        }
+    }
+
+    fn look_again(&mut self, fd: Fd) {
+        let Some(mut drain) = self.drains.get(fd as usize).copied() else {
+            return;
+        };
+        // Below the low-water mark bytes arrive without an event.
+        if let Read::Ended(outcome) = self.swallow(fd, &mut drain) {
+            return self.close(fd, outcome, &drain);
+        }
+        if let Some(place) = self.drains.get_mut(fd as usize) {
+            *place = drain;
+        }
+        self.look(fd, socket::unacknowledged(fd).unwrap_or(0));
+    }
+
+    fn look(&mut self, fd: Fd, unacknowledged: u32) {
+        let Some(drain) = self.drains.get_mut(fd as usize) else {
+            return;
+        };
+        let step = drain.look(self.now, unacknowledged, &self.limits);
+        let drain = *drain;
+        match step {
+            Step::Finish(outcome) => self.close(fd, outcome, &drain),
+            Step::Wait(at) => {
+                self.wheel.set(fd as u32, at);
+                self.order.touch(fd as u32, standing(&drain));
+            }
+        }
+    }
+
+    fn evict(&mut self) {
+        let Some(id) = self.order.first() else { return };
+        if let Some(drain) = self.drains.get(id as usize).copied() {
+            self.close(id as Fd, Outcome::Evicted, &drain);
+        }
+    }
+
+    /// The end of one connection.
+    fn close(&mut self, fd: Fd, outcome: Outcome, drain: &Drain) {
+        self.wheel.cancel(fd as u32);
+        self.order.remove(fd as u32);
+        let mut discarded = drain.discarded();
+        if !matches!(outcome, Outcome::Fin | Outcome::Reset) {
+            // So that the kernel itself sends FIN, not RST, where it can.
+            discarded += socket::discard(fd, CALL_BYTES).unwrap_or(0) as u64;
+        }
+        if log::debugging() {
+            report(fd, outcome, discarded, drain.age_ms(self.now));
+        }
+        // A holder that nobody knows of would keep the registration alive.
+        let _ = sys::epoll_remove(self.epoll, fd);
+        let _ = sys::close(fd);
+        stats::finish(outcome, discarded);
+    }
+
+    fn drop_as_shared(&mut self, fd: Fd) {
+        let _ = sys::close(fd);
+        stats::dropped_as_shared();
+    }
+
+    /// Looks for other holders of the connections that wait for that, unless the last look was too recent.
+    pub(super) fn search(&mut self) {
+        if self.searching.iter().any(Option::is_some) && self.now >= self.search_after_ms {
+            self.search_now();
+        }
+    }
+
+    fn search_now(&mut self) {
+        let started = process::now_ms();
+        let mut searches = [holders::Search {
+            inode: 0,
+            held: false,
+        }; holders::BATCH];
+        let mut count = 0;
+        for (search, searching) in searches.iter_mut().zip(self.searching.iter().flatten()) {
+            search.inode = searching.inode;
+            count += 1;
+        }
+        holders::find(searches.get_mut(..count).unwrap_or(&mut []));
+        self.now = process::now_ms();
+        self.search_after_ms = self.now + (self.now - started) * 9;
+        let found = core::mem::replace(&mut self.searching, [None; holders::BATCH]);
+        for (searching, search) in found.into_iter().flatten().zip(searches) {
+            if search.held {
+                self.drop_as_shared(searching.fd);
+            } else {
+                self.linger_as_last_holder(searching.fd, searching.request);
+            }
+        }
+    }
+
+    /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
+    fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
+        use crate::verdict::Verdict;
+        let observed = crate::engine::observe(fd);
+        match crate::verdict::decide(&observed, crate::config::when()) {
+            Verdict::Close(_) => {
+                let _ = sys::close(fd);
+                stats::finish(Outcome::Closed, 0);
+            }
+            Verdict::Discard | Verdict::Linger => {
+                if observed.linger_seconds.is_some() {
+                    let _ = socket::clear_linger(fd);
+                }
+                let _ = socket::shut_write(fd);
+                self.linger(fd, request);
+            }
+        }
+    }
+
+    /// How long to sleep, -1 for as long as nothing happens.
+    pub(super) fn sleep_ms(&self) -> i32 {
+        let now = process::now_ms();
+        let search = self
+            .searching
+            .iter()
+            .any(Option::is_some)
+            .then_some(self.search_after_ms);
+        match self.wheel.next_ms().into_iter().chain(search).min() {
+            None => -1,
+            Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+fn standing(drain: &Drain) -> Standing {
+    if drain.acknowledged() {
+        Standing::Acknowledged
+    } else {
+        Standing::Sending
+    }
+}
+
+fn report(fd: Fd, outcome: Outcome, discarded: u64, age_ms: u64) {
+    let name = outcome.name();
+    match socket::peer_address(fd) {
+        Some(peer) => log::debug_from_thread(format_args!(
+            "{peer}: {name} after {age_ms} ms, {discarded} bytes discarded"
+        )),
+        None => log::debug_from_thread(format_args!(
+            "{name} after {age_ms} ms, {discarded} bytes discarded"
+        )),
+    }
+}

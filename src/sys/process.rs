@@ -1,0 +1,129 @@
+//! The process, its threads, its clock and its signals.
+//!
+//! **Promises:** as the parent module; functions that wait say so.
+
+use super::{call, Result};
+use core::sync::atomic::AtomicU32;
+
+/// The calling process.
+pub fn pid() -> i32 {
+    // SAFETY: getpid takes nothing and cannot fail.
+    unsafe { call!(SYS_getpid, 0) }.map_or(0, |n| n as i32)
+}
+
+/// Milliseconds of the monotonic clock. Straight from the kernel: a preloaded libfaketime does not reach it.
+pub fn now_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel fills the structure.
+    let _ = unsafe {
+        call!(
+            SYS_clock_gettime,
+            libc::CLOCK_MONOTONIC,
+            &mut time as *mut libc::timespec
+        )
+    };
+    (time.tv_sec as u64)
+        .saturating_mul(1000)
+        .saturating_add(time.tv_nsec as u64 / 1_000_000)
+}
+
+/// Waits until `*word` is no longer `expected`, is woken, or `timeout_ms` pass. **Blocks.**
+pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: u64) {
+    let limit = libc::timespec {
+        tv_sec: (timeout_ms / 1000) as libc::time_t,
+        tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
+    };
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word and the time outlive the call. EINTR, EAGAIN and ETIMEDOUT all mean: look again.
+    let _ = unsafe {
+        call!(
+            SYS_futex,
+            word.as_ptr(),
+            operation,
+            expected,
+            &limit as *const libc::timespec,
+            0,
+            0
+        )
+    };
+}
+
+/// Wakes every thread that waits on `word`.
+pub fn futex_wake(word: &AtomicU32) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word outlives the call.
+    let _ = unsafe { call!(SYS_futex, word.as_ptr(), operation, i32::MAX, 0, 0, 0) };
+}
+
+/// The soft limit on descriptor numbers (RLIMIT_NOFILE).
+pub fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 1024,
+        rlim_max: 1024,
+    };
+    // SAFETY: the kernel fills the structure, which is `rlimit64` on 64-bit Linux.
+    let _ = unsafe {
+        call!(
+            SYS_prlimit64,
+            0,
+            libc::RLIMIT_NOFILE,
+            0,
+            &mut limit as *mut libc::rlimit
+        )
+    };
+    limit.rlim_cur
+}
+
+/// A set of signals as the kernel has it: bit `n - 1` for signal `n`.
+pub type SignalSet = u64;
+
+/// Signals the C library keeps for itself: 32 cancels threads, 33 makes setuid(2) reach every thread.
+const LIBRARY_SIGNALS: SignalSet = 1 << 31 | 1 << 32;
+
+/// Every signal but those the C library needs in every thread.
+pub const ALL_SIGNALS: SignalSet = !LIBRARY_SIGNALS;
+
+/// Sets the calling thread's mask and returns the one before.
+pub fn set_blocked_signals(set: SignalSet) -> Result<SignalSet> {
+    let mut before: SignalSet = 0;
+    // SAFETY: both sets are 8 bytes, as the kernel is told.
+    unsafe {
+        let (new, old) = (&set as *const SignalSet, &mut before as *mut SignalSet);
+        call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, new, old, 8)
+    }?;
+    Ok(before)
+}
+
+/// The calling thread's mask.
+pub fn blocked_signals() -> Result<SignalSet> {
+    let mut set: SignalSet = 0;
+    // SAFETY: no new set is passed; the old one is 8 bytes.
+    unsafe {
+        call!(
+            SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            0,
+            &mut set as *mut SignalSet,
+            8
+        )
+    }?;
+    Ok(set)
+}
+
+/// Whether a function handles `signal`, as opposed to its default action or being ignored.
+pub fn has_handler(signal: u32) -> bool {
+    // `struct kernel_sigaction` begins with the handler; 4 words hold it on every 64-bit architecture.
+    let mut action = [0usize; 8];
+    // SAFETY: no new action is passed, and the kernel's structure is at most 32 bytes.
+    let asked = unsafe { call!(SYS_rt_sigaction, signal, 0, action.as_mut_ptr(), 8) };
+    asked.is_ok() && action.first().is_some_and(|h| *h > libc::SIG_IGN)
+}
+
+/// Names the calling thread (at most 15 bytes), for `ps -L` and `top -H`.
+pub fn name_thread(name: &core::ffi::CStr) {
+    // SAFETY: the name is NUL-terminated.
+    let _ = unsafe { call!(SYS_prctl, libc::PR_SET_NAME, name.as_ptr()) };
+}
