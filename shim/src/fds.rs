@@ -1,0 +1,252 @@
+//! What is known of each descriptor number: one word of facts and one of time, atomics only.
+//!
+//! **Promises:** one relaxed load answers "nothing is known", which is what nearly every close(2) asks. Nothing here
+//! makes a system call, locks or allocates. The tables are zeros until touched: 12 bytes a number in use.
+//!
+//! **Invariants:** facts are written by the thread that made the descriptor, before the program learns its number,
+//! and taken by the one that closes it, before the number is free. Facts that are stale, because a close went past us,
+//! only cost a look at the real socket: no verdict rests on them alone.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use engine::sys::Fd;
+
+/// Numbers from here on are not watched: their connections get the plain close. It is the most Linux gives a
+/// process by default (fs.nr_open).
+const NUMBERS: usize = 1 << 20;
+
+static FACTS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
+/// The value of [`FORKS`] when the connection came to this process.
+static BORN: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+/// Goes up before every fork, and in the child.
+pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
+/// Which process of the lineage this is; the program registers connections in epoll sets under it.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// What a number is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Nothing is known.
+    Unknown,
+    /// A connection accepted by this program.
+    Accepted,
+    /// A connection this program opened.
+    Client,
+    /// Came from another process.
+    Received,
+    /// Listens for TCP connections.
+    TcpListener,
+    /// Listens for something else.
+    OtherListener,
+}
+
+const ROLE: u64 = 0b111;
+const DUPLICATED: u64 = 1 << 3;
+const SENT: u64 = 1 << 4;
+const MANY_EPOLLS: u64 = 1 << 5;
+const GENERATION_SHIFT: u32 = 6;
+const GENERATION_BITS: u64 = 0b1111_1111;
+const EPOLL_SHIFTS: [u32; 2] = [20, 40];
+const EPOLL_BITS: u64 = (1 << 20) - 1;
+
+/// The facts of one number at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Facts(u64);
+
+/// The epoll sets a connection is registered in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Epolls {
+    /// In these, by this process, under this number.
+    Known([Option<Fd>; 2]),
+    /// In more than are kept, or in sets inherited over a fork: they cannot be told or must not be touched.
+    Unknowable,
+}
+
+impl Facts {
+    /// Whether nothing at all is known.
+    #[inline]
+    pub(crate) fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn role(self) -> Role {
+        match self.0 & ROLE {
+            1 => Role::Accepted,
+            2 => Role::Client,
+            3 => Role::Received,
+            4 => Role::TcpListener,
+            5 => Role::OtherListener,
+            _ => Role::Unknown,
+        }
+    }
+
+    pub(crate) fn duplicated(self) -> bool {
+        self.0 & DUPLICATED != 0
+    }
+
+    pub(crate) fn sent(self) -> bool {
+        self.0 & SENT != 0
+    }
+
+    pub(crate) fn epolls(self) -> Epolls {
+        let sets = EPOLL_SHIFTS.map(|shift| match (self.0 >> shift) & EPOLL_BITS {
+            0 => None,
+            epoll => Some(epoll as Fd - 1),
+        });
+        let inherited = self.0 >> GENERATION_SHIFT & GENERATION_BITS != generation();
+        if self.0 & MANY_EPOLLS != 0 || (inherited && sets != [None; 2]) {
+            Epolls::Unknowable
+        } else {
+            Epolls::Known(sets)
+        }
+    }
+
+    fn with_role(self, role: Role) -> Facts {
+        let number = match role {
+            Role::Unknown => 0,
+            Role::Accepted => 1,
+            Role::Client => 2,
+            Role::Received => 3,
+            Role::TcpListener => 4,
+            Role::OtherListener => 5,
+        };
+        Facts(self.0 & !ROLE | number)
+    }
+
+    fn with_epoll(self, epoll: Fd) -> Facts {
+        let Some(value) = u64::try_from(epoll)
+            .ok()
+            .map(|e| e + 1)
+            .filter(|e| *e <= EPOLL_BITS)
+        else {
+            return Facts(self.0 | MANY_EPOLLS);
+        };
+        let held = EPOLL_SHIFTS.map(|shift| (self.0 >> shift) & EPOLL_BITS);
+        if held.contains(&value) {
+            return self;
+        }
+        match EPOLL_SHIFTS
+            .into_iter()
+            .zip(held)
+            .find(|(_, epoll)| *epoll == 0)
+        {
+            Some((shift, _)) => {
+                let mine = generation() << GENERATION_SHIFT;
+                Facts(self.0 & !(GENERATION_BITS << GENERATION_SHIFT) | mine | value << shift)
+            }
+            None => Facts(self.0 | MANY_EPOLLS),
+        }
+    }
+
+    fn without_epoll(self, epoll: Fd) -> Facts {
+        let mut facts = self.0;
+        for shift in EPOLL_SHIFTS {
+            if (facts >> shift) & EPOLL_BITS == epoll as u64 + 1 {
+                facts &= !(EPOLL_BITS << shift);
+            }
+        }
+        Facts(facts)
+    }
+
+    fn without_epolls(self) -> Facts {
+        let sets = EPOLL_SHIFTS
+            .iter()
+            .fold(MANY_EPOLLS, |bits, shift| bits | EPOLL_BITS << shift);
+        Facts(self.0 & !(sets | GENERATION_BITS << GENERATION_SHIFT))
+    }
+}
+
+fn generation() -> u64 {
+    u64::from(GENERATION.load(Ordering::Relaxed)) & GENERATION_BITS
+}
+
+fn place(fd: Fd) -> Option<&'static AtomicU64> {
+    usize::try_from(fd).ok().and_then(|n| FACTS.get(n))
+}
+
+/// What is known of `fd`.
+#[inline]
+pub(crate) fn facts(fd: Fd) -> Facts {
+    Facts(place(fd).map_or(0, |p| p.load(Ordering::Relaxed)))
+}
+
+/// Takes the facts away: the number is about to be free, or to mean something else.
+pub(crate) fn take(fd: Fd) -> Facts {
+    Facts(place(fd).map_or(0, |p| p.swap(0, Ordering::Relaxed)))
+}
+
+/// Whether no fork has happened since the connection came to this process.
+pub(crate) fn unforked(fd: Fd) -> bool {
+    let born = usize::try_from(fd)
+        .ok()
+        .and_then(|n| BORN.get(n))
+        .map_or(0, |b| b.load(Ordering::Relaxed));
+    born == FORKS.load(Ordering::SeqCst)
+}
+
+/// A new descriptor with a role; all older facts of the number are gone.
+pub(crate) fn born(fd: Fd, role: Role) {
+    if let Some(b) = usize::try_from(fd).ok().and_then(|n| BORN.get(n)) {
+        b.store(FORKS.load(Ordering::SeqCst), Ordering::Relaxed);
+    }
+    if let Some(p) = place(fd) {
+        p.store(Facts(0).with_role(role).0, Ordering::Relaxed);
+    }
+}
+
+fn update(fd: Fd, change: impl Fn(Facts) -> Facts) {
+    if let Some(p) = place(fd) {
+        let _ = p.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |f| {
+            Some(change(Facts(f)).0)
+        });
+    }
+}
+
+/// A listener turned out to be one for TCP, or not.
+pub(crate) fn set_role(fd: Fd, role: Role) {
+    update(fd, |f| f.with_role(role));
+}
+
+/// `new` now refers to what `old` refers to. Nothing happens where `old` is no connection.
+pub(crate) fn duplicate(old: Fd, new: Fd) {
+    let from = facts(old);
+    if !matches!(from.role(), Role::Accepted | Role::Client | Role::Received) {
+        take(new);
+        return;
+    }
+    update(old, |f| Facts(f.0 | DUPLICATED));
+    let birth = |n: Fd| usize::try_from(n).ok().and_then(|n| BORN.get(n));
+    if let (Some(a), Some(b)) = (birth(old), birth(new)) {
+        b.store(a.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    if let Some(p) = place(new) {
+        p.store(from.without_epolls().0 | DUPLICATED, Ordering::Relaxed);
+    }
+}
+
+/// A reference was sent to another process.
+pub(crate) fn mark_sent(fd: Fd) {
+    if !facts(fd).none() {
+        update(fd, |f| Facts(f.0 | SENT));
+    }
+}
+
+/// `fd` was registered in `epoll`.
+pub(crate) fn enter_epoll(fd: Fd, epoll: Fd) {
+    update(fd, |f| f.with_epoll(epoll));
+}
+
+/// `fd` was removed from `epoll`.
+pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
+    update(fd, |f| f.without_epoll(epoll));
+}
+
+/// A fork is about to happen: what lives now may be shared from now on.
+pub(crate) fn before_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// In the child: nothing here was born in it, and no epoll registration is its own.
+pub(crate) fn in_child() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}

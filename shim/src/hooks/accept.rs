@@ -1,0 +1,66 @@
+//! accept(2) and accept4(2): where a connection begins to be known.
+
+use super::hook;
+use crate::fds::{self, Role};
+use crate::{errno, gate, real};
+use engine::engine as core;
+use engine::sys::{socket, Fd};
+use libc::{c_int, sockaddr, socklen_t};
+
+hook! {
+    /// *Contract:* a new connection's number.
+    /// *Why hooked:* only what was accepted here is a server's connection, and exclusive for certain.
+    /// *Passes through when* the gate is closed. *errno:* of the real call.
+    /// *Signal safety:* async-signal-safe; a cancellation point.
+    fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+        let accepted = real::accept(fd, address, length);
+        after_accept(fd, accepted);
+        accepted
+    }
+}
+
+hook! {
+    /// As [`accept`].
+    fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int {
+        let accepted = real::accept4(fd, address, length, flags);
+        after_accept(fd, accepted);
+        accepted
+    }
+}
+
+fn after_accept(listener: Fd, accepted: Fd) {
+    if accepted >= 0 && gate::is_open() && core::owned() {
+        errno::kept(|| note(listener, accepted));
+    }
+}
+
+fn note(listener: Fd, accepted: Fd) {
+    if listens_for_tcp(listener) {
+        fds::born(accepted, Role::Accepted);
+        // The channel is made now: a server at its descriptor limit could not make it later.
+        core::prepare();
+    } else {
+        fds::take(accepted);
+    }
+}
+
+/// Asked once for each listener.
+fn listens_for_tcp(listener: Fd) -> bool {
+    match fds::facts(listener).role() {
+        Role::TcpListener => true,
+        Role::OtherListener => false,
+        _ => {
+            let protocol = socket::socket_option(listener, libc::SO_PROTOCOL);
+            let tcp = protocol.is_ok_and(|p| p == libc::IPPROTO_TCP || p == libc::IPPROTO_MPTCP);
+            fds::set_role(
+                listener,
+                if tcp {
+                    Role::TcpListener
+                } else {
+                    Role::OtherListener
+                },
+            );
+            tcp
+        }
+    }
+}
