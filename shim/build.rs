@@ -3,13 +3,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for argument in [
-        "-soname,liblinger.so.0",
-        "-z,nodelete",
-        "-z,relro",
-        "-z,now",
-        "--as-needed",
-    ] {
+    for argument in ["-soname,liblinger.so.0", "-z,nodelete", "-z,relro", "-z,now", "--as-needed"] {
         println!("cargo:rustc-cdylib-link-arg=-Wl,{argument}");
     }
 }

@@ -36,12 +36,7 @@ pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
 fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
     let limits = config::limits();
     let mut now = process::now_ms();
-    let mut drain = Drain::new(
-        now,
-        deadline,
-        socket::unacknowledged(fd).unwrap_or(0),
-        &limits,
-    );
+    let mut drain = Drain::new(now, deadline, socket::unacknowledged(fd).unwrap_or(0), &limits);
     let outcome = loop {
         let read = socket::discard(fd, 1 << 20);
         now = process::now_ms();
@@ -64,10 +59,6 @@ fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
             Step::Wait(_) => {}
         }
     };
-    let rest = if outcome == Outcome::Fin {
-        0
-    } else {
-        input::discard_what_is_here(fd)
-    };
+    let rest = if outcome == Outcome::Fin { 0 } else { input::discard_what_is_here(fd) };
     (outcome, drain.discarded() + rest)
 }

@@ -42,26 +42,12 @@ struct Variable {
 
 impl Variable {
     const fn number(name: &'static str, default: i64, least: i64, most: i64) -> Variable {
-        Variable {
-            name,
-            value: AtomicI64::new(default),
-            default,
-            least,
-            most,
-            words: &[],
-        }
+        Variable { name, value: AtomicI64::new(default), default, least, most, words: &[] }
     }
 
     const fn word(name: &'static str, words: &'static [&'static str]) -> Variable {
         let most = words.len() as i64 - 1;
-        Variable {
-            name,
-            value: AtomicI64::new(0),
-            default: 0,
-            least: 0,
-            most,
-            words,
-        }
+        Variable { name, value: AtomicI64::new(0), default: 0, least: 0, most, words }
     }
 
     fn get(&self) -> i64 {
@@ -70,11 +56,7 @@ impl Variable {
 
     fn parse(&self, text: &[u8]) -> Option<i64> {
         if !self.words.is_empty() {
-            return self
-                .words
-                .iter()
-                .position(|w| w.as_bytes() == text)
-                .map(|i| i as i64);
+            return self.words.iter().position(|w| w.as_bytes() == text).map(|i| i as i64);
         }
         let number: i64 = core::str::from_utf8(text).ok()?.parse().ok()?;
         (self.least..=self.most).contains(&number).then_some(number)
@@ -119,17 +101,7 @@ static WHEN: Variable = Variable::word("LINGER_WHEN", &["open", "unread"]);
 static SIDE: Variable = Variable::word("LINGER_SIDE", &["server", "both"]);
 static LOG: Variable = Variable::word("LINGER_LOG", &["off", "info", "debug"]);
 
-static ALL: [&Variable; 9] = [
-    &TIMEOUT_MS,
-    &IDLE_MS,
-    &MAX_MS,
-    &EXIT_MS,
-    &MAX_BYTES,
-    &MAX,
-    &WHEN,
-    &SIDE,
-    &LOG,
-];
+static ALL: [&Variable; 9] = [&TIMEOUT_MS, &IDLE_MS, &MAX_MS, &EXIT_MS, &MAX_BYTES, &MAX, &WHEN, &SIDE, &LOG];
 
 /// The bounds of lingering.
 pub fn limits() -> Limits {
@@ -190,9 +162,7 @@ pub fn load() {
 
 fn load_entry(entry: &[u8]) {
     for variable in ALL {
-        let rest = entry
-            .strip_prefix(variable.name.as_bytes())
-            .and_then(|r| r.strip_prefix(b"="));
+        let rest = entry.strip_prefix(variable.name.as_bytes()).and_then(|r| r.strip_prefix(b"="));
         let Some(text) = rest else { continue };
         match variable.parse(text) {
             Some(value) => variable.value.store(value, Relaxed),
@@ -247,9 +217,8 @@ pub fn apply(request: &Request) -> bool {
         (&SIDE, request.side),
         (&LOG, request.log),
     ];
-    let within = |(v, value): &(&Variable, Option<i64>)| {
-        value.is_none_or(|n| (v.least..=v.most).contains(&n))
-    };
+    let within =
+        |(v, value): &(&Variable, Option<i64>)| value.is_none_or(|n| (v.least..=v.most).contains(&n));
     if !pairs.iter().all(within) {
         return false;
     }
@@ -283,18 +252,9 @@ mod tests {
             (b"99999999999999999999", None),
         ];
         for (text, value) in table {
-            assert_eq!(
-                TIMEOUT_MS.parse(text),
-                value,
-                "{:?}",
-                core::str::from_utf8(text)
-            );
+            assert_eq!(TIMEOUT_MS.parse(text), value, "{:?}", core::str::from_utf8(text));
         }
-        assert_eq!(
-            IDLE_MS.parse(b"0"),
-            None,
-            "an idle time of zero would end every drain at once"
-        );
+        assert_eq!(IDLE_MS.parse(b"0"), None, "an idle time of zero would end every drain at once");
     }
 
     #[test]

@@ -144,10 +144,7 @@ impl Drain {
             self.last_taken = age;
         }
         self.unacknowledged = self.unacknowledged.min(unacknowledged);
-        let probe = age
-            .clamp(PROBE_MS.0, PROBE_MS.1)
-            .min(limits.idle_ms / 2)
-            .max(1);
+        let probe = age.clamp(PROBE_MS.0, PROBE_MS.1).min(limits.idle_ms / 2).max(1);
         let mut next = age.saturating_add(probe);
         if unacknowledged == 0 {
             let quiet_since = self.last_received.max(self.last_taken);

@@ -3,12 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits {
-    idle_ms: 5000,
-    timeout_ms: 30_000,
-    max_ms: 120_000,
-    max_bytes: 0,
-};
+const LIMITS: Limits = Limits { idle_ms: 5000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0 };
 const START: u64 = 1_000_000;
 
 fn finish(drain: &mut Drain, at: u64, unacknowledged: u32) -> Option<Outcome> {
@@ -46,11 +41,7 @@ fn a_peer_that_vanished_is_held_until_the_deadline_only() {
 fn a_slow_reader_extends_the_default_deadline_up_to_the_cap() {
     let mut d = Drain::new(START, Deadline::Default, 1_000_000, &LIMITS);
     for second in 1..120u64 {
-        assert_eq!(
-            finish(&mut d, second * 1000, 1_000_000 - second as u32),
-            None,
-            "{second} s"
-        );
+        assert_eq!(finish(&mut d, second * 1000, 1_000_000 - second as u32), None, "{second} s");
     }
     assert_eq!(finish(&mut d, 120_000, 1), Some(Outcome::Timeout));
 }
@@ -82,10 +73,7 @@ fn an_uploader_that_never_stops_ends_at_the_deadline() {
 
 #[test]
 fn the_byte_limit_is_inclusive_and_off_at_zero() {
-    let limits = Limits {
-        max_bytes: 10,
-        ..LIMITS
-    };
+    let limits = Limits { max_bytes: 10, ..LIMITS };
     let mut d = Drain::new(START, Deadline::Default, 0, &limits);
     assert_eq!(d.received(START, 9, &limits), None);
     assert_eq!(d.received(START, 1, &limits), Some(Outcome::Bytes));
@@ -95,18 +83,10 @@ fn the_byte_limit_is_inclusive_and_off_at_zero() {
 
 #[test]
 fn the_largest_times_do_not_overflow() {
-    let limits = Limits {
-        idle_ms: u32::MAX,
-        timeout_ms: u32::MAX,
-        max_ms: u32::MAX,
-        max_bytes: 0,
-    };
+    let limits = Limits { idle_ms: u32::MAX, timeout_ms: u32::MAX, max_ms: u32::MAX, max_bytes: 0 };
     let mut d = Drain::new(u64::MAX - 5, Deadline::Exactly(u32::MAX), 1, &limits);
     assert!(matches!(d.look(u64::MAX, 1, &limits), Step::Wait(_)));
-    assert!(
-        matches!(d.look(0, 1, &limits), Step::Wait(_)),
-        "a clock that went back"
-    );
+    assert!(matches!(d.look(0, 1, &limits), Step::Wait(_)), "a clock that went back");
 }
 
 #[test]

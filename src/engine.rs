@@ -9,7 +9,7 @@
 
 use crate::config;
 use crate::drain::{Deadline, Outcome};
-use crate::handover::{self, Origin, Request, Reserved};
+use crate::handover::{self, Request, Reserved, Suspicion, Task};
 use crate::input;
 use crate::log;
 use crate::reaper;
@@ -49,7 +49,7 @@ pub enum Holding {
     /// Certain: the caller vouches, or the shim proved it.
     Exclusive,
     /// Somebody may: look before touching it.
-    Unproven(Origin),
+    Unproven(Suspicion),
 }
 
 /// What was done with a connection. In every case the caller's next step is to close its number.
@@ -121,11 +121,7 @@ fn make_channel() -> bool {
 
 /// What is to be seen of a connection, asked for in the order in which it decides.
 pub fn observe(fd: Fd) -> Observed {
-    let mut observed = Observed {
-        state: socket::tcp_state(fd).ok(),
-        linger_seconds: None,
-        unread: None,
-    };
+    let mut observed = Observed { state: socket::tcp_state(fd).ok(), linger_seconds: None, unread: None };
     if matches!(verdict::by_state(observed.state), Some(Verdict::Close(_))) {
         return observed;
     }
@@ -143,7 +139,7 @@ pub fn let_go(fd: Fd, deadline: Deadline, holding: Holding, caller: Caller) -> H
     match (verdict, holding) {
         (Verdict::Close(_), _) => Handled::Plain,
         // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
-        (_, Holding::Unproven(origin)) => search_later(fd, deadline, origin, caller),
+        (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller),
         (Verdict::Discard, Holding::Exclusive) => {
             let discarded = input::discard_what_is_here(fd);
             stats::count(Outcome::Fin, discarded);
@@ -165,23 +161,8 @@ fn half_close_and_hand_over(fd: Fd, deadline: Deadline, caller: Caller) -> Handl
     if socket::shut_write(fd).is_err() {
         return Handled::Plain;
     }
-    if possible {
-        stats::begin();
-        if handover::send(
-            fd,
-            Request {
-                deadline,
-                search: None,
-            },
-        )
-        .is_ok()
-        {
-            if THREAD.load(Ordering::SeqCst) != STARTED {
-                empty_channel();
-            }
-            return Handled::HandedOver;
-        }
-        stats::cancel();
+    if possible && hand_over(fd, Request { deadline, task: Task::Drain }) {
+        return Handled::HandedOver;
     }
     if deadline != Deadline::Exactly(0) {
         stats::fallback();
@@ -192,40 +173,40 @@ fn half_close_and_hand_over(fd: Fd, deadline: Deadline, caller: Caller) -> Handl
     Handled::Drained
 }
 
-fn search_later(fd: Fd, deadline: Deadline, origin: Origin, caller: Caller) -> Handled {
-    if deadline == Deadline::Exactly(0) || !ready(caller) {
-        return Handled::Plain;
+fn search_later(fd: Fd, deadline: Deadline, suspicion: Suspicion, caller: Caller) -> Handled {
+    let request = Request { deadline, task: Task::Search(suspicion) };
+    if deadline != Deadline::Exactly(0) && ready(caller) && hand_over(fd, request) {
+        Handled::HandedOver
+    } else {
+        Handled::Plain
     }
+}
+
+fn hand_over(fd: Fd, request: Request) -> bool {
     stats::begin();
-    if handover::send(
-        fd,
-        Request {
-            deadline,
-            search: Some(origin),
-        },
-    )
-    .is_err()
-    {
+    if handover::send(fd, request).is_err() {
         stats::cancel();
-        return Handled::Plain;
+        return false;
     }
     if THREAD.load(Ordering::SeqCst) != STARTED {
         empty_channel();
     }
-    Handled::HandedOver
+    true
+}
+
+/// Shuts the read half of `fd` in a few milliseconds, unless its close comes first: then it lingers as if the read
+/// half had never been shut. False where that cannot be had; nothing was done then.
+pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
+    ready(caller) && hand_over(fd, Request { deadline: Deadline::Default, task: Task::ShutRead })
 }
 
 fn report_inline(fd: Fd, outcome: Outcome, discarded: u64) {
     if log::debugging() {
         match socket::peer_address(fd) {
-            Some(peer) => log::debug(format_args!(
-                "{peer}: {} at once, {discarded} bytes discarded",
-                outcome.name()
-            )),
-            None => log::debug(format_args!(
-                "{} at once, {discarded} bytes discarded",
-                outcome.name()
-            )),
+            Some(peer) => {
+                log::debug(format_args!("{peer}: {} at once, {discarded} bytes discarded", outcome.name()))
+            }
+            None => log::debug(format_args!("{} at once, {discarded} bytes discarded", outcome.name())),
         }
     }
 }
@@ -251,10 +232,7 @@ fn ensure_thread(caller: Caller) -> bool {
         WANTED.store(1, Ordering::Relaxed);
         return false;
     }
-    if THREAD
-        .compare_exchange(state, STARTED, Ordering::SeqCst, Ordering::SeqCst)
-        .is_err()
-    {
+    if THREAD.compare_exchange(state, STARTED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
         return THREAD.load(Ordering::SeqCst) == STARTED;
     }
     match reaper::start() {
@@ -300,16 +278,28 @@ fn empty_channel() {
     };
     while let Ok(received) = handover::receive(channel) {
         if let handover::Received::Connection(fd, request) = received {
-            let discarded = if request.search.is_none() {
-                input::discard_what_is_here(fd)
-            } else {
-                0
+            let discarded = match request.task {
+                Task::Drain => input::discard_what_is_here(fd),
+                Task::Search(_) => 0,
+                Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
             };
             let _ = sys::close(fd);
             stats::finish(Outcome::Closed, discarded);
             stats::fallback();
         }
     }
+}
+
+/// Ends the engine in this process, for good: the program is about to forbid itself system calls (seccomp(2)), and one
+/// of ours must not get it killed. What lingers is closed. Waits for the thread to end, a tenth of a second at most.
+pub fn retire() {
+    let before = THREAD.swap(DISARMED, Ordering::SeqCst);
+    if before == STARTED {
+        reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
+        handover::nudge();
+        process::futex_wait(&reaper::STOP, reaper::ASKED, 100);
+    }
+    handover::forget();
 }
 
 /// What the shim knows and the engine needs when a program calls the C interface under it.

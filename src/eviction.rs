@@ -40,12 +40,7 @@ pub struct Order {
 impl Order {
     /// For ids `0..ids`.
     pub fn new(ids: usize) -> Result<Order> {
-        Ok(Order {
-            nodes: Region::new(ids)?,
-            heads: [0; 2],
-            tails: [0; 2],
-            count: 0,
-        })
+        Ok(Order { nodes: Region::new(ids)?, heads: [0; 2], tails: [0; 2], count: 0 })
     }
 
     /// How many connections there are.
@@ -64,11 +59,7 @@ impl Order {
         let Some(node) = self.nodes.get_mut(id as usize) else {
             return;
         };
-        *node = Node {
-            next: 0,
-            previous,
-            list: list as u32 + 1,
-        };
+        *node = Node { next: 0, previous, list: list as u32 + 1 };
         *tail = id + 1;
         if previous == 0 {
             *head = id + 1;
@@ -86,17 +77,11 @@ impl Order {
         let list = node.list as usize - 1;
         match self.nodes.get_mut((node.previous as usize).wrapping_sub(1)) {
             Some(previous) => previous.next = node.next,
-            None => self
-                .heads
-                .get_mut(list)
-                .map_or((), |head| *head = node.next),
+            None => self.heads.get_mut(list).map_or((), |head| *head = node.next),
         }
         match self.nodes.get_mut((node.next as usize).wrapping_sub(1)) {
             Some(next) => next.previous = node.previous,
-            None => self
-                .tails
-                .get_mut(list)
-                .map_or((), |tail| *tail = node.previous),
+            None => self.tails.get_mut(list).map_or((), |tail| *tail = node.previous),
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.list = 0;
@@ -106,10 +91,7 @@ impl Order {
 
     /// The one to close first.
     pub fn first(&self) -> Option<u32> {
-        self.heads
-            .iter()
-            .find(|head| **head != 0)
-            .map(|head| head - 1)
+        self.heads.iter().find(|head| **head != 0).map(|head| head - 1)
     }
 
     /// All of them, in the order of [`Order::first`].

@@ -141,9 +141,7 @@ fn boundary(body: impl FnOnce() -> sys::Result<c_int>) -> c_int {
 fn deadline(timeout_ms: c_int) -> sys::Result<Deadline> {
     match timeout_ms {
         LINGER_DEFAULT => Ok(Deadline::Default),
-        ms => u32::try_from(ms)
-            .map(Deadline::Exactly)
-            .map_err(|_| Errno(libc::EINVAL)),
+        ms => u32::try_from(ms).map(Deadline::Exactly).map_err(|_| Errno(libc::EINVAL)),
     }
 }
 

@@ -36,11 +36,31 @@ const HIGH_WATER: u32 = 128;
 pub struct Request {
     /// When to give up.
     pub deadline: Deadline,
-    /// Whether somebody else may hold the socket: then the thread looks for holders before it touches it.
-    pub search: Option<Origin>,
+    /// What is left to do.
+    pub task: Task,
 }
 
-/// Where a connection that may be shared came from: it limits who can hold it.
+/// What is left to do with a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// It is half-closed and nobody else holds it: drain and close it.
+    Drain,
+    /// Somebody else may hold the socket: look for holders before touching it.
+    Search(Suspicion),
+    /// The program shut both halves: shut the read half in a moment, unless its close comes first.
+    ShutRead,
+}
+
+/// Who may hold a connection besides the one that let go of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Suspicion {
+    /// Where the connection came from: it limits who can hold it.
+    pub origin: Origin,
+    /// Whether the whole process is about to end, so that its own numbers do not count.
+    pub exiting: bool,
+}
+
+/// Where a connection that may be shared came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// Accepted by this program, here or before a fork.
@@ -57,27 +77,26 @@ impl Request {
             Deadline::Default => (0, 0u8),
             Deadline::Exactly(ms) => (ms, 1),
         };
-        let search = match self.search {
-            None => 0u8,
-            Some(Origin::Accepted) => 1,
-            Some(Origin::Received) => 2,
+        let (task, exiting) = match self.task {
+            Task::Drain => (0u8, false),
+            Task::Search(Suspicion { origin: Origin::Accepted, exiting }) => (1, exiting),
+            Task::Search(Suspicion { origin: Origin::Received, exiting }) => (2, exiting),
+            Task::ShutRead => (3, false),
         };
         let [a, b, c, d] = milliseconds.to_ne_bytes();
-        [a, b, c, d, exact, search, 0, 0]
+        [a, b, c, d, exact, task, u8::from(exiting), 0]
     }
 
-    fn decode([a, b, c, d, exact, search, _, _]: [u8; WIRE_LENGTH]) -> Request {
+    fn decode([a, b, c, d, exact, task, exiting, _]: [u8; WIRE_LENGTH]) -> Request {
         let milliseconds = u32::from_ne_bytes([a, b, c, d]);
+        let suspicion = |origin| Task::Search(Suspicion { origin, exiting: exiting != 0 });
         Request {
-            deadline: if exact == 0 {
-                Deadline::Default
-            } else {
-                Deadline::Exactly(milliseconds)
-            },
-            search: match search {
-                0 => None,
-                2 => Some(Origin::Received),
-                _ => Some(Origin::Accepted),
+            deadline: if exact == 0 { Deadline::Default } else { Deadline::Exactly(milliseconds) },
+            task: match task {
+                0 => Task::Drain,
+                2 => suspicion(Origin::Received),
+                3 => Task::ShutRead,
+                _ => suspicion(Origin::Accepted),
             },
         }
     }
@@ -94,10 +113,7 @@ pub fn channel() -> Option<Fd> {
     if fd < 0 {
         return None;
     }
-    let ours = Identity {
-        device: DEVICE.load(Ordering::Relaxed),
-        inode: INODE.load(Ordering::Relaxed),
-    };
+    let ours = Identity { device: DEVICE.load(Ordering::Relaxed), inode: INODE.load(Ordering::Relaxed) };
     if sys::identity(fd) == Ok(ours) {
         return Some(fd);
     }
@@ -125,13 +141,7 @@ pub fn reserve() -> Reserved {
             return Reserved::Kept;
         }
         match CHANNEL.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => {
-                return if make() {
-                    Reserved::Made
-                } else {
-                    Reserved::Refused
-                }
-            }
+            Ok(_) => return if make() { Reserved::Made } else { Reserved::Refused },
             // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
             Err(_) => core::hint::spin_loop(),
         }
@@ -140,9 +150,7 @@ pub fn reserve() -> Reserved {
 }
 
 fn make() -> bool {
-    let made = take_replacement()
-        .and_then(|()| socket::self_connected())
-        .map(out_of_the_way);
+    let made = take_replacement().and_then(|()| socket::self_connected()).map(out_of_the_way);
     let identity = made.and_then(sys::identity);
     if let (Ok(fd), Ok(identity)) = (made, identity) {
         DEVICE.store(identity.device, Ordering::Relaxed);
@@ -214,15 +222,28 @@ pub enum Received {
     Connection(Fd, Request),
     /// A connection that the kernel dropped because the receiving table was full.
     Lost,
+    /// Nothing but a wake-up.
+    Nudge,
 }
 
 /// The next message in `channel` (the receiving thread's own number for it); EAGAIN when there is none.
 pub fn receive(channel: Fd) -> sys::Result<Received> {
     let mut payload = [0u8; WIRE_LENGTH];
-    let (_, fd) = socket::receive_descriptor(channel, &mut payload)?;
-    Ok(fd.map_or(Received::Lost, |fd| {
-        Received::Connection(fd, Request::decode(payload))
-    }))
+    let (length, fd) = socket::receive_descriptor(channel, &mut payload)?;
+    Ok(match fd {
+        Some(fd) => Received::Connection(fd, Request::decode(payload)),
+        None if length == 0 => Received::Nudge,
+        None => Received::Lost,
+    })
+}
+
+/// Wakes the drain thread, wherever it sleeps.
+pub fn nudge() {
+    HURRY.store(1, Ordering::SeqCst);
+    process::futex_wake(&HURRY);
+    if let Some(channel) = channel() {
+        let _ = socket::send_nothing(channel);
+    }
 }
 
 /// The drain thread begins to look: what is sent from now on counts anew.
@@ -238,10 +259,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_request_survives_the_wire(ms in any::<u32>(), exact in any::<bool>(), search in 0u8..3) {
+        fn a_request_survives_the_wire(ms in any::<u32>(), exact in any::<bool>(), task in 0u8..4, exiting in any::<bool>()) {
+            let suspicion = |origin| Task::Search(Suspicion { origin, exiting });
             let request = Request {
                 deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
-                search: [None, Some(Origin::Accepted), Some(Origin::Received)][search as usize],
+                task: match task {
+                    0 => Task::Drain,
+                    1 => Task::ShutRead,
+                    2 => suspicion(Origin::Accepted),
+                    _ => suspicion(Origin::Received),
+                },
             };
             prop_assert_eq!(Request::decode(request.encode()), request);
         }
@@ -251,14 +278,9 @@ mod tests {
     fn a_descriptor_passes_through_a_socket_connected_to_itself() {
         let channel = socket::self_connected().unwrap();
         let payload = sys::epoll_create().unwrap();
-        let request = Request {
-            deadline: Deadline::Exactly(7),
-            search: None,
-        };
+        let request = Request { deadline: Deadline::Exactly(7), task: Task::Drain };
         socket::send_descriptor(channel, payload, &request.encode()).unwrap();
-        let Received::Connection(fd, received) = receive(channel).unwrap() else {
-            panic!("no descriptor")
-        };
+        let Received::Connection(fd, received) = receive(channel).unwrap() else { panic!("no descriptor") };
         assert_eq!(received, request);
         assert_eq!(sys::identity(fd), sys::identity(payload));
         assert!(receive(channel).is_err_and(|e| e.is(libc::EAGAIN)));
@@ -269,10 +291,7 @@ mod tests {
 
     #[test]
     fn nobody_else_can_send_to_the_channel() {
-        let (ours, theirs) = (
-            socket::self_connected().unwrap(),
-            socket::self_connected().unwrap(),
-        );
+        let (ours, theirs) = (socket::self_connected().unwrap(), socket::self_connected().unwrap());
         // SAFETY: the address is filled by the kernel and handed back to it.
         let refused = unsafe {
             let mut name: libc::sockaddr_un = core::mem::zeroed();

@@ -9,6 +9,7 @@
 //! program), and whatever they forked. Others cannot hold it unless it was sent to them, and then their table is
 //! read if it can be.
 
+use crate::handover::{Origin, Suspicion};
 use crate::sys::{self, process, Fd};
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -28,6 +29,11 @@ pub fn remember_parent(pid: i32) {
     }
 }
 
+/// The process this one was forked from while it ran the same program.
+pub fn parent() -> Option<i32> {
+    LINEAGE.first().map(|p| p.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+}
+
 fn in_lineage(pid: i32) -> bool {
     pid != 0 && LINEAGE.iter().any(|p| p.load(Ordering::Relaxed) == pid)
 }
@@ -41,10 +47,7 @@ pub struct Path {
 impl Path {
     /// From format arguments; what does not fit is cut (no path here is longer).
     pub fn new(text: core::fmt::Arguments<'_>) -> Path {
-        let mut path = Path {
-            bytes: [0; 48],
-            length: 0,
-        };
+        let mut path = Path { bytes: [0; 48], length: 0 };
         let _ = path.write_fmt(text);
         path
     }
@@ -92,6 +95,8 @@ pub fn socket_of(pid: i32, fd: Fd) -> Option<u64> {
 pub struct Search {
     /// Of the socket.
     pub inode: u64,
+    /// Who may hold it.
+    pub suspicion: Suspicion,
     /// The answer.
     pub held: bool,
 }
@@ -115,15 +120,14 @@ fn pass(searches: &mut [Search]) -> sys::Result<()> {
         if searches.iter().all(|s| s.held) {
             return;
         }
-        match look_into(pid, searches) {
+        match look_into(pid, pid == own, searches) {
             Ok(()) => {}
             Err(e) if pid == own => failure = Err(e),
             // It ended meanwhile.
             Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => {}
             Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
-                if of_the_family(pid, own) {
-                    failure = Err(e);
-                }
+                let relation = relation(pid, own);
+                searches.iter_mut().for_each(|s| s.held |= relation.may_hold(s.suspicion.origin));
             }
             Err(e) => failure = Err(e),
         }
@@ -133,13 +137,9 @@ fn pass(searches: &mut [Search]) -> sys::Result<()> {
 }
 
 /// Looks through the descriptor table of one process.
-fn look_into(pid: i32, searches: &mut [Search]) -> sys::Result<()> {
+fn look_into(pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
     let path = Path::new(format_args!("/proc/{pid}/fd"));
-    let directory = sys::open_at(
-        libc::AT_FDCWD,
-        path.as_c_str(),
-        libc::O_RDONLY | libc::O_DIRECTORY,
-    )?;
+    let directory = sys::open_at(libc::AT_FDCWD, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let mut unreadable = Ok(());
     let listed = each_number(directory, &mut |number| {
         let name = Path::new(format_args!("{number}"));
@@ -147,10 +147,8 @@ fn look_into(pid: i32, searches: &mut [Search]) -> sys::Result<()> {
         match sys::read_link(directory, name.as_c_str(), &mut link) {
             Ok(length) => {
                 if let Some(inode) = socket_inode(link.get(..length).unwrap_or(&[])) {
-                    searches
-                        .iter_mut()
-                        .filter(|s| s.inode == inode)
-                        .for_each(|s| s.held = true);
+                    let counts = |s: &&mut Search| s.inode == inode && !(own && s.suspicion.exiting);
+                    searches.iter_mut().filter(counts).for_each(|s| s.held = true);
                 }
             }
             Err(e) if e.is(libc::ENOENT) => {}
@@ -182,18 +180,38 @@ fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Result<()> {
     }
 }
 
-/// Whether a process whose table cannot be read may have inherited a socket of ours.
-fn of_the_family(pid: i32, own: i32) -> bool {
-    if in_lineage(pid) {
-        return true;
+/// How a process whose table cannot be read relates to this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Relation {
+    /// This process was forked from it, or it from this process or one of those.
+    Kin,
+    /// Of the same process group or session: perhaps a grandchild whose parent has ended.
+    Companion,
+    /// Neither.
+    Stranger,
+}
+
+impl Relation {
+    /// What came from another process was in that one's table, not in those of our companions: inetd and its other
+    /// services are no holders.
+    fn may_hold(self, origin: Origin) -> bool {
+        self == Relation::Kin || (self == Relation::Companion && origin == Origin::Accepted)
     }
+}
+
+fn relation(pid: i32, own: i32) -> Relation {
     let (Some(theirs), Some(ours)) = (relations(pid), relations(own)) else {
-        return true;
+        return Relation::Kin;
     };
-    theirs.parent == own
-        || in_lineage(theirs.parent)
-        || (ours.group != 0 && theirs.group == ours.group)
+    if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
+        Relation::Kin
+    } else if (ours.group != 0 && theirs.group == ours.group)
         || (ours.session != 0 && theirs.session == ours.session)
+    {
+        Relation::Companion
+    } else {
+        Relation::Stranger
+    }
 }
 
 struct Relations {
@@ -214,22 +232,9 @@ fn relations(pid: i32) -> Option<Relations> {
 
 fn parse_relations(stat: &[u8]) -> Option<Relations> {
     let after_name = stat.iter().rposition(|b| *b == b')')?;
-    let mut fields = stat
-        .get(after_name + 1..)?
-        .split(|b| *b == b' ')
-        .filter(|f| !f.is_empty())
-        .skip(1);
-    let mut next = || {
-        fields
-            .next()
-            .and_then(decimal)
-            .and_then(|n| i32::try_from(n).ok())
-    };
-    Some(Relations {
-        parent: next()?,
-        group: next()?,
-        session: next()?,
-    })
+    let mut fields = stat.get(after_name + 1..)?.split(|b| *b == b' ').filter(|f| !f.is_empty()).skip(1);
+    let mut next = || fields.next().and_then(decimal).and_then(|n| i32::try_from(n).ok());
+    Some(Relations { parent: next()?, group: next()?, session: next()? })
 }
 
 #[cfg(test)]
@@ -248,13 +253,7 @@ mod tests {
     #[test]
     fn only_sockets_have_an_inode() {
         assert_eq!(socket_inode(b"socket:[123]"), Some(123));
-        for other in [
-            &b"pipe:[123]"[..],
-            b"socket:[]",
-            b"socket:[12",
-            b"/tmp/socket:[1]",
-            b"socket:[x]",
-        ] {
+        for other in [&b"pipe:[123]"[..], b"socket:[]", b"socket:[12", b"/tmp/socket:[1]", b"socket:[x]"] {
             assert_eq!(socket_inode(other), None);
         }
     }
@@ -264,27 +263,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let held = sys::identity(open.as_raw_fd()).unwrap().inode;
-        assert_eq!(
-            socket_of(std::process::id() as i32, open.as_raw_fd()),
-            Some(held)
-        );
-        let mut searches = [
-            Search {
-                inode: held,
-                held: false,
-            },
-            Search {
-                inode: u64::MAX,
-                held: false,
-            },
-        ];
+        assert_eq!(socket_of(std::process::id() as i32, open.as_raw_fd()), Some(held));
+        let suspicion = Suspicion { origin: Origin::Accepted, exiting: false };
+        let search = |inode| Search { inode, suspicion, held: false };
+        let mut searches = [search(held), search(u64::MAX)];
         find(&mut searches);
         assert_eq!(searches.map(|s| s.held), [true, false]);
+        let mut searches = [Search { suspicion: Suspicion { exiting: true, ..suspicion }, ..search(held) }];
+        find(&mut searches);
+        assert!(!searches[0].held, "a process that ends is no holder itself");
         drop(open);
-        let mut searches = [Search {
-            inode: held,
-            held: false,
-        }];
+        let mut searches = [search(held)];
         find(&mut searches);
         assert!(!searches[0].held);
     }

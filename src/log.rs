@@ -17,11 +17,7 @@ struct Line {
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         for byte in text.bytes() {
-            if let Some(place) = self
-                .bytes
-                .get_mut(self.length)
-                .filter(|_| self.length < 511)
-            {
+            if let Some(place) = self.bytes.get_mut(self.length).filter(|_| self.length < 511) {
                 *place = byte;
                 self.length += 1;
             }
@@ -39,10 +35,7 @@ pub fn set_thread_stderr(fd: sys::Fd) {
 }
 
 fn line(fd: sys::Fd, text: Arguments<'_>) {
-    let mut line = Line {
-        bytes: [0; 512],
-        length: 0,
-    };
+    let mut line = Line { bytes: [0; 512], length: 0 };
     let _ = line.write_fmt(format_args!("liblinger[{}]: {text}", sys::process::pid()));
     if let Some(end) = line.bytes.get_mut(line.length) {
         *end = b'\n';

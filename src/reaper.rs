@@ -10,6 +10,7 @@
 //! in time, so that one firehose cannot starve the rest.
 
 mod lingering;
+mod shutting;
 mod table;
 
 use crate::config;
@@ -19,6 +20,14 @@ use crate::log;
 use crate::sys::{process, Errno};
 use core::ffi::c_void;
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Whether the thread is to end; futex word. See [`engine::retire`].
+pub static STOP: AtomicU32 = AtomicU32::new(0);
+/// [`STOP`]: it is asked to.
+pub const ASKED: u32 = 1;
+/// [`STOP`]: it makes no system call any more but those that end it.
+const STOPPED: u32 = 2;
 
 /// Enough for the deepest path here (a search through /proc, about 10 KiB) several times over, and for the static
 /// thread-local storage of large programs, which shares it.
@@ -49,15 +58,12 @@ fn create(bytes: usize) -> Result<(), Errno> {
                 error = libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), bytes);
             }
             if error == 0 {
-                error = libc::pthread_attr_setdetachstate(
-                    attributes.as_mut_ptr(),
-                    libc::PTHREAD_CREATE_DETACHED,
-                );
+                error =
+                    libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
             }
             if error == 0 {
                 let mut thread: libc::pthread_t = core::mem::zeroed();
-                error =
-                    libc::pthread_create(&mut thread, attributes.as_ptr(), main, ptr::null_mut());
+                error = libc::pthread_create(&mut thread, attributes.as_ptr(), main, ptr::null_mut());
             }
             libc::pthread_attr_destroy(attributes.as_mut_ptr());
         }
@@ -79,16 +85,18 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
 }
 
 fn live() {
-    let started = table::make_private().and_then(|table| {
-        lingering::Reaper::new(&table, config::limits(), config::max_connections())
-    });
+    let started = table::make_private()
+        .and_then(|table| lingering::Reaper::new(&table, config::limits(), config::max_connections()));
     match started {
-        Ok(mut reaper) => reaper.live(),
+        Ok(mut reaper) => {
+            reaper.live();
+            reaper.close_all();
+            drop(reaper);
+            STOP.store(STOPPED, Ordering::SeqCst);
+            process::futex_wake(&STOP);
+        }
         Err(error) => {
-            log::debug(format_args!(
-                "no table for the drain thread (error {})",
-                error.0
-            ));
+            log::debug(format_args!("no table for the drain thread (error {})", error.0));
             engine::refuse();
         }
     }
@@ -101,12 +109,13 @@ const TICK_MS: u64 = 3;
 impl lingering::Reaper {
     fn live(&mut self) {
         let mut collecting = true;
-        loop {
+        while STOP.load(Ordering::SeqCst) == 0 {
             if collecting {
                 process::futex_wait(&handover::HURRY, 0, TICK_MS);
             }
             let received = self.collect();
             self.search();
+            self.shut_what_is_due();
             let timeout = if received > 0 { 0 } else { self.sleep_ms() };
             let arrived = self.handle_events(timeout);
             self.fire_deadlines();

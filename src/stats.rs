@@ -60,9 +60,7 @@ pub fn fallback() {
 
 fn leave() {
     // Never below zero: `forget_pending` may have come between.
-    let before = PENDING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
-        Some(n.saturating_sub(1))
-    });
+    let before = PENDING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_sub(1)));
     if before == Ok(1) {
         process::futex_wake(&PENDING);
     }
@@ -88,10 +86,7 @@ pub fn wait_until_none(until_ms: Option<u64>) -> u32 {
 
 /// Everything to zero: in a forked child, and when the drain thread died.
 pub fn reset() {
-    for counter in OUTCOMES
-        .iter()
-        .chain([&LINGERED, &SHARED, &FALLBACKS, &DISCARDED])
-    {
+    for counter in OUTCOMES.iter().chain([&LINGERED, &SHARED, &FALLBACKS, &DISCARDED]) {
         counter.store(0, Ordering::Relaxed);
     }
     forget_pending();

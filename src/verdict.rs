@@ -48,16 +48,10 @@ pub enum Reason {
 pub fn by_state(state: Option<TcpState>) -> Option<Verdict> {
     match state {
         None => Some(Verdict::Close(Reason::NotTcp)),
-        Some(
-            TcpState::Established | TcpState::SynReceived | TcpState::FinWait1 | TcpState::FinWait2,
-        ) => None,
+        Some(TcpState::Established | TcpState::SynReceived | TcpState::FinWait1 | TcpState::FinWait2) => None,
         Some(TcpState::CloseWait | TcpState::LastAck | TcpState::Closing) => Some(Verdict::Discard),
         Some(
-            TcpState::Closed
-            | TcpState::Listen
-            | TcpState::SynSent
-            | TcpState::TimeWait
-            | TcpState::Unknown,
+            TcpState::Closed | TcpState::Listen | TcpState::SynSent | TcpState::TimeWait | TcpState::Unknown,
         ) => Some(Verdict::Close(Reason::NotConnected)),
     }
 }
@@ -86,11 +80,7 @@ mod tests {
     use TcpState::*;
 
     fn observed(state: TcpState) -> Observed {
-        Observed {
-            state: Some(state),
-            linger_seconds: None,
-            unread: None,
-        }
+        Observed { state: Some(state), linger_seconds: None, unread: None }
     }
 
     #[test]
@@ -113,54 +103,32 @@ mod tests {
         for (state, verdict) in table {
             assert_eq!(decide(&observed(state), When::Open), verdict, "{state:?}");
         }
-        let file = Observed {
-            state: None,
-            linger_seconds: None,
-            unread: None,
-        };
+        let file = Observed { state: None, linger_seconds: None, unread: None };
         assert_eq!(decide(&file, When::Open), Verdict::Close(Reason::NotTcp));
     }
 
     #[test]
     fn an_abort_is_kept_even_when_the_fin_is_here() {
         for state in [Established, FinWait2, CloseWait] {
-            let o = Observed {
-                linger_seconds: Some(0),
-                ..observed(state)
-            };
+            let o = Observed { linger_seconds: Some(0), ..observed(state) };
             assert_eq!(decide(&o, When::Open), Verdict::Close(Reason::Abort));
         }
     }
 
     #[test]
     fn so_linger_with_a_time_is_no_abort() {
-        let o = Observed {
-            linger_seconds: Some(5),
-            ..observed(Established)
-        };
+        let o = Observed { linger_seconds: Some(5), ..observed(Established) };
         assert_eq!(decide(&o, When::Open), Verdict::Linger);
     }
 
     #[test]
     fn when_unread_narrows_the_open_row_only() {
-        let none = Observed {
-            unread: Some(0),
-            ..observed(Established)
-        };
-        let some = Observed {
-            unread: Some(1),
-            ..observed(Established)
-        };
-        assert_eq!(
-            decide(&none, When::Unread),
-            Verdict::Close(Reason::NothingUnread)
-        );
+        let none = Observed { unread: Some(0), ..observed(Established) };
+        let some = Observed { unread: Some(1), ..observed(Established) };
+        assert_eq!(decide(&none, When::Unread), Verdict::Close(Reason::NothingUnread));
         assert_eq!(decide(&some, When::Unread), Verdict::Linger);
         assert_eq!(decide(&none, When::Open), Verdict::Linger);
-        let fin = Observed {
-            unread: Some(0),
-            ..observed(CloseWait)
-        };
+        let fin = Observed { unread: Some(0), ..observed(CloseWait) };
         assert_eq!(decide(&fin, When::Unread), Verdict::Discard);
     }
 }

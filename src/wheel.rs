@@ -98,11 +98,7 @@ impl Wheel {
         if self.set == 0 {
             return None;
         }
-        if self
-            .heads
-            .get((self.now % u64::from(SLOTS)) as usize)
-            .is_some_and(|head| *head != NONE)
-        {
+        if self.heads.get((self.now % u64::from(SLOTS)) as usize).is_some_and(|head| *head != NONE) {
             return Some(self.now * TICK_MS);
         }
         let mut best = u64::MAX;
@@ -139,9 +135,7 @@ impl Wheel {
         let horizon = (1u64 << (SLOT_BITS * LEVELS)) - 1;
         let ahead = tick.saturating_sub(self.now).min(horizon);
         let at = self.now + ahead;
-        let level = (0..LEVELS)
-            .find(|l| ahead < 1 << (SLOT_BITS * (l + 1)))
-            .unwrap_or(LEVELS - 1);
+        let level = (0..LEVELS).find(|l| ahead < 1 << (SLOT_BITS * (l + 1))).unwrap_or(LEVELS - 1);
         let slot = level * SLOTS + ((at >> (SLOT_BITS * level)) % u64::from(SLOTS)) as u32;
         let Some(head) = self.heads.get_mut(slot as usize) else {
             return;
@@ -152,12 +146,7 @@ impl Wheel {
             other.previous = id;
         }
         if let Some(link) = self.links.get_mut(id as usize) {
-            *link = Link {
-                tick,
-                next,
-                previous: NONE,
-                slot: slot + 1,
-            };
+            *link = Link { tick, next, previous: NONE, slot: slot + 1 };
         }
         if let Some(bits) = self.occupied.get_mut(level as usize) {
             *bits |= 1 << (slot % SLOTS);

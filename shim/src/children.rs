@@ -1,7 +1,7 @@
-//! The children forked most recently: if one has the same socket under the same number, the socket is shared, and no
-//! search is needed to know it.
+//! The nearest kin, the parent and the children forked most recently: if one has the same socket under the same number,
+//! the socket is shared, and no search is needed to know it.
 //!
-//! **Promises:** a ring of atomics; a look costs one readlink(2) for each recent child. Only "shared" is ever proven
+//! **Promises:** a ring of atomics; a look costs one readlink(2) for each of them. Only "shared" is ever proven
 //! here, never "not shared".
 
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -22,9 +22,7 @@ pub(crate) fn remember(pid: i32) {
 
 /// In a forked child: its siblings are not its children.
 pub(crate) fn forget() {
-    CHILDREN
-        .iter()
-        .for_each(|place| place.store(0, Ordering::Relaxed));
+    CHILDREN.iter().for_each(|place| place.store(0, Ordering::Relaxed));
 }
 
 /// Whether a recent child provably holds the socket `fd`.
@@ -35,9 +33,7 @@ pub(crate) fn share(fd: Fd) -> bool {
     let newest = NEXT.load(Ordering::Relaxed) as usize;
     (1..=KEPT).any(|back| {
         let at = newest.wrapping_sub(back) % KEPT;
-        let pid = CHILDREN
-            .get(at)
-            .map_or(0, |place| place.load(Ordering::Relaxed));
+        let pid = CHILDREN.get(at).map_or(0, |place| place.load(Ordering::Relaxed));
         pid > 0 && holders::socket_of(pid, fd) == Some(own.inode)
     })
 }

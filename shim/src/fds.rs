@@ -22,6 +22,9 @@ pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// No number above this one ever was a connection.
+static HIGHEST: AtomicU32 = AtomicU32::new(0);
+
 /// What a number is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
@@ -43,6 +46,7 @@ const ROLE: u64 = 0b111;
 const DUPLICATED: u64 = 1 << 3;
 const SENT: u64 = 1 << 4;
 const MANY_EPOLLS: u64 = 1 << 5;
+const UNFLUSHABLE: u64 = 1 << 14;
 const GENERATION_SHIFT: u32 = 6;
 const GENERATION_BITS: u64 = 0b1111_1111;
 const EPOLL_SHIFTS: [u32; 2] = [20, 40];
@@ -87,6 +91,16 @@ impl Facts {
         self.0 & SENT != 0
     }
 
+    /// Whether a stdio stream over it is not in our table of streams.
+    pub(crate) fn unflushable(self) -> bool {
+        self.0 & UNFLUSHABLE != 0
+    }
+
+    /// Whether it is a connection, as far as is known.
+    pub(crate) fn connection(self) -> bool {
+        matches!(self.role(), Role::Accepted | Role::Client | Role::Received)
+    }
+
     pub(crate) fn epolls(self) -> Epolls {
         let sets = EPOLL_SHIFTS.map(|shift| match (self.0 >> shift) & EPOLL_BITS {
             0 => None,
@@ -113,22 +127,14 @@ impl Facts {
     }
 
     fn with_epoll(self, epoll: Fd) -> Facts {
-        let Some(value) = u64::try_from(epoll)
-            .ok()
-            .map(|e| e + 1)
-            .filter(|e| *e <= EPOLL_BITS)
-        else {
+        let Some(value) = u64::try_from(epoll).ok().map(|e| e + 1).filter(|e| *e <= EPOLL_BITS) else {
             return Facts(self.0 | MANY_EPOLLS);
         };
         let held = EPOLL_SHIFTS.map(|shift| (self.0 >> shift) & EPOLL_BITS);
         if held.contains(&value) {
             return self;
         }
-        match EPOLL_SHIFTS
-            .into_iter()
-            .zip(held)
-            .find(|(_, epoll)| *epoll == 0)
-        {
+        match EPOLL_SHIFTS.into_iter().zip(held).find(|(_, epoll)| *epoll == 0) {
             Some((shift, _)) => {
                 let mine = generation() << GENERATION_SHIFT;
                 Facts(self.0 & !(GENERATION_BITS << GENERATION_SHIFT) | mine | value << shift)
@@ -148,9 +154,7 @@ impl Facts {
     }
 
     fn without_epolls(self) -> Facts {
-        let sets = EPOLL_SHIFTS
-            .iter()
-            .fold(MANY_EPOLLS, |bits, shift| bits | EPOLL_BITS << shift);
+        let sets = EPOLL_SHIFTS.iter().fold(MANY_EPOLLS, |bits, shift| bits | EPOLL_BITS << shift);
         Facts(self.0 & !(sets | GENERATION_BITS << GENERATION_SHIFT))
     }
 }
@@ -176,10 +180,7 @@ pub(crate) fn take(fd: Fd) -> Facts {
 
 /// Whether no fork has happened since the connection came to this process.
 pub(crate) fn unforked(fd: Fd) -> bool {
-    let born = usize::try_from(fd)
-        .ok()
-        .and_then(|n| BORN.get(n))
-        .map_or(0, |b| b.load(Ordering::Relaxed));
+    let born = usize::try_from(fd).ok().and_then(|n| BORN.get(n)).map_or(0, |b| b.load(Ordering::Relaxed));
     born == FORKS.load(Ordering::SeqCst)
 }
 
@@ -190,14 +191,20 @@ pub(crate) fn born(fd: Fd, role: Role) {
     }
     if let Some(p) = place(fd) {
         p.store(Facts(0).with_role(role).0, Ordering::Relaxed);
+        raise_highest(fd);
+    }
+}
+
+fn raise_highest(fd: Fd) {
+    let fd = fd.unsigned_abs();
+    if fd > HIGHEST.load(Ordering::Relaxed) {
+        HIGHEST.fetch_max(fd, Ordering::Relaxed);
     }
 }
 
 fn update(fd: Fd, change: impl Fn(Facts) -> Facts) {
     if let Some(p) = place(fd) {
-        let _ = p.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |f| {
-            Some(change(Facts(f)).0)
-        });
+        let _ = p.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |f| Some(change(Facts(f)).0));
     }
 }
 
@@ -209,7 +216,7 @@ pub(crate) fn set_role(fd: Fd, role: Role) {
 /// `new` now refers to what `old` refers to. Nothing happens where `old` is no connection.
 pub(crate) fn duplicate(old: Fd, new: Fd) {
     let from = facts(old);
-    if !matches!(from.role(), Role::Accepted | Role::Client | Role::Received) {
+    if !from.connection() {
         take(new);
         return;
     }
@@ -220,6 +227,7 @@ pub(crate) fn duplicate(old: Fd, new: Fd) {
     }
     if let Some(p) = place(new) {
         p.store(from.without_epolls().0 | DUPLICATED, Ordering::Relaxed);
+        raise_highest(new);
     }
 }
 
@@ -227,6 +235,23 @@ pub(crate) fn duplicate(old: Fd, new: Fd) {
 pub(crate) fn mark_sent(fd: Fd) {
     if !facts(fd).none() {
         update(fd, |f| Facts(f.0 | SENT));
+    }
+}
+
+/// A stream was opened over `fd`, and there is no room to remember it.
+pub(crate) fn mark_unflushable(fd: Fd) {
+    update(fd, |f| Facts(f.0 | UNFLUSHABLE));
+}
+
+/// Calls `visit` with every number of a range of which anything is known.
+pub(crate) fn each_known(first: u32, last: u32, visit: &mut dyn FnMut(Fd)) {
+    let last = last.min(HIGHEST.load(Ordering::Relaxed));
+    for fd in first..=last {
+        if let Ok(fd) = Fd::try_from(fd) {
+            if !facts(fd).none() {
+                visit(fd);
+            }
+        }
     }
 }
 
@@ -249,4 +274,11 @@ pub(crate) fn before_fork() {
 pub(crate) fn in_child() {
     FORKS.fetch_add(1, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether this process knows of any connection at all.
+pub(crate) fn any_connection() -> bool {
+    let mut any = false;
+    each_known(0, u32::MAX, &mut |fd| any |= facts(fd).connection());
+    any
 }

@@ -21,6 +21,11 @@ pub(crate) fn is_open() -> bool {
     OPEN.load(Ordering::Relaxed)
 }
 
+/// Shuts it for good.
+pub(crate) fn shut() {
+    OPEN.store(false, Ordering::Relaxed);
+}
+
 /// Why the gate is as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
@@ -112,9 +117,7 @@ fn identity_of(path: &CStr) -> Option<Identity> {
 
 /// Whether a list as in LD_PRELOAD (ld.so(8): separated by spaces or colons) names our file.
 fn names(list: &[u8], own: &OwnFile) -> bool {
-    list.split(|b| b" :\n\t".contains(b))
-        .filter(|item| !item.is_empty())
-        .any(|item| is_own(item, own))
+    list.split(|b| b" :\n\t".contains(b)).filter(|item| !item.is_empty()).any(|item| is_own(item, own))
 }
 
 fn is_own(item: &[u8], own: &OwnFile) -> bool {
@@ -163,11 +166,7 @@ fn needed_by_somebody() -> bool {
     needed
 }
 
-unsafe extern "C" fn look_for_need(
-    info: *mut libc::dl_phdr_info,
-    _: usize,
-    data: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn look_for_need(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr passes a valid description of a mapped object, and `data` is our bool.
     unsafe {
         let found = data.cast::<bool>();
@@ -198,28 +197,15 @@ unsafe fn needs_us(info: &libc::dl_phdr_info) -> bool {
             return false;
         };
         let start = (info.dlpi_addr + dynamic.p_vaddr) as *const Dynamic;
-        let entries = || {
-            (0..)
-                .map(|i| &*start.add(i))
-                .take_while(|entry| entry.tag != DT_NULL)
-        };
-        let Some(strings) = entries()
-            .find(|entry| entry.tag == DT_STRTAB)
-            .map(|entry| entry.value)
-        else {
+        let entries = || (0..).map(|i| &*start.add(i)).take_while(|entry| entry.tag != DT_NULL);
+        let Some(strings) = entries().find(|entry| entry.tag == DT_STRTAB).map(|entry| entry.value) else {
             return false;
         };
-        let strings = if strings < info.dlpi_addr {
-            strings + info.dlpi_addr
-        } else {
-            strings
-        };
-        entries()
-            .filter(|entry| entry.tag == DT_NEEDED)
-            .any(|entry| {
-                CStr::from_ptr((strings + entry.value) as *const libc::c_char)
-                    .to_bytes()
-                    .starts_with(b"liblinger.so")
-            })
+        let strings = if strings < info.dlpi_addr { strings + info.dlpi_addr } else { strings };
+        entries().filter(|entry| entry.tag == DT_NEEDED).any(|entry| {
+            CStr::from_ptr((strings + entry.value) as *const libc::c_char)
+                .to_bytes()
+                .starts_with(b"liblinger.so")
+        })
     }
 }

@@ -9,8 +9,8 @@ use crate::{children, gate};
 use engine::config::{self, Side};
 use engine::drain::Deadline;
 use engine::engine::{self as core, Caller, Holding};
-use engine::handover::{self, Origin};
-use engine::sys::{self, Fd};
+use engine::handover::{self, Origin, Suspicion};
+use engine::sys::{self, socket, Fd};
 
 /// What the hook does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,17 +43,20 @@ fn end_known(fd: Fd) {
     if !gate::is_open() {
         return;
     }
-    let Some(holding) = holding(fd, facts) else {
-        return;
-    };
+    let Some(holding) = holding(fd, facts, false) else { return };
     if !leave_epolls(fd, facts) {
         return;
     }
     core::let_go(fd, Deadline::Default, holding, Caller::Hook);
 }
 
+/// Whether `fd` is a connection that [`before_end_of`] may linger on.
+pub(crate) fn may_linger(fd: Fd) -> bool {
+    gate::is_open() && fds::facts(fd).connection() && core::owned()
+}
+
 /// Whose connection it is and who may hold it; `None` for what gets the plain close.
-fn holding(fd: Fd, facts: Facts) -> Option<Holding> {
+fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     let origin = match facts.role() {
         Role::Accepted => Origin::Accepted,
         Role::Client if config::side() == Side::Both => Origin::Accepted,
@@ -64,11 +67,36 @@ fn holding(fd: Fd, facts: Facts) -> Option<Holding> {
     if facts.sent() {
         return None;
     }
-    let ours_alone = origin == Origin::Accepted && !facts.duplicated() && fds::unforked(fd);
-    if ours_alone {
+    // A process that ends lets go of all its numbers at once.
+    let alone = !facts.duplicated() || exiting;
+    if origin == Origin::Accepted && alone && fds::unforked(fd) {
         return Some(Holding::Exclusive);
     }
-    (!children::share(fd)).then_some(Holding::Unproven(origin))
+    (!children::share(fd)).then_some(Holding::Unproven(Suspicion { origin, exiting }))
+}
+
+/// The process is about to end: the connections it still holds linger, if they have something to lose (unread input, or
+/// output that is not acknowledged). `flush` sees to it that what the program still buffers for one has left.
+pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
+    let mut last = None;
+    fds::each_known(0, u32::MAX, &mut |fd| {
+        let facts = fds::facts(fd);
+        if !facts.connection() || !flush(fd) || !has_something_to_lose(fd) {
+            return;
+        }
+        let identity = sys::identity(fd).ok();
+        // Under inetd 0, 1 and 2 are one connection.
+        if last.is_none_or(|before| Some(before) != identity) {
+            if let Some(holding) = holding(fd, facts, true) {
+                core::let_go(fd, Deadline::Default, holding, Caller::Hook);
+            }
+        }
+        last = identity;
+    });
+}
+
+fn has_something_to_lose(fd: Fd) -> bool {
+    socket::unread(fd).is_ok_and(|n| n > 0) || socket::unacknowledged(fd).is_ok_and(|n| n > 0)
 }
 
 /// Removes `fd` from the epoll sets the program registered it in: a registration belongs to the open file description

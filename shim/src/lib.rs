@@ -9,12 +9,7 @@
 
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
 mod children;
@@ -25,6 +20,7 @@ mod hooks;
 mod letting_go;
 mod real;
 mod start;
+mod streams;
 
 // The C interface comes with the engine; this keeps it in the library.
 pub use engine::ffi::*;

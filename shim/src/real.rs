@@ -7,9 +7,9 @@
 //!
 //! **Promises:** finding a function takes the loader's lock once; the constructor does it for all.
 
-use core::ffi::{c_char, c_int, c_uint, c_void, CStr};
+use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void, CStr};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use libc::{msghdr, pid_t, sockaddr, socklen_t, ssize_t};
+use libc::{msghdr, pid_t, sockaddr, socklen_t, ssize_t, FILE};
 
 /// A function by name, found with dlsym(RTLD_NEXT).
 pub(crate) struct Next {
@@ -19,10 +19,7 @@ pub(crate) struct Next {
 
 impl Next {
     const fn new(name: &'static CStr) -> Next {
-        Next {
-            name,
-            address: AtomicPtr::new(core::ptr::null_mut()),
-        }
+        Next { name, address: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
     /// Its address; null where nobody has it.
@@ -88,24 +85,47 @@ next_functions! {
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     fn system(command: *const c_char) -> c_int;
+    fn __dup2(old: c_int, new: c_int) -> c_int;
+    fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int;
+    fn __sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int;
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;
+    fn closefrom(first: c_int) -> c_int;
+    fn fclose(stream: *mut FILE) -> c_int;
+    fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int;
+    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
     fn _exit(status: c_int) -> c_int;
     fn _Exit(status: c_int) -> c_int;
 }
 
-/// The next popen(3); null and ENOSYS where there is none.
-pub(crate) unsafe fn popen(command: *const c_char, kind: *const c_char) -> *mut c_void {
-    static POPEN: Next = Next::new(c"popen");
-    let address = POPEN.find();
-    if address.is_null() {
-        crate::errno::fail(libc::ENOSYS);
-        return core::ptr::null_mut();
-    }
-    // SAFETY: as above.
-    unsafe {
-        let function: unsafe extern "C-unwind" fn(*const c_char, *const c_char) -> *mut c_void =
-            core::mem::transmute(address);
-        function(command, kind)
-    }
+/// The same for functions that return a pointer: null and ENOSYS where there is none.
+macro_rules! next_pointer_functions {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(
+        #[inline]
+        pub(crate) unsafe fn $name($($arg: $type),*) -> $result {
+            // SAFETY: the literal ends with its only NUL.
+            static NEXT: Next = Next::new(unsafe {
+                core::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes())
+            });
+            let address = NEXT.find();
+            if address.is_null() {
+                crate::errno::fail(libc::ENOSYS);
+                return core::ptr::null_mut();
+            }
+            // SAFETY: the symbol has this signature (its man page); the caller passes what it requires.
+            unsafe {
+                let function: unsafe extern "C-unwind" fn($($type),*) -> $result = core::mem::transmute(address);
+                function($($arg),*)
+            }
+        })*
+    };
+}
+
+next_pointer_functions! {
+    fn popen(command: *const c_char, kind: *const c_char) -> *mut FILE;
+    fn fdopen(fd: c_int, mode: *const c_char) -> *mut FILE;
+    fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE;
+    fn freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE;
 }
 
 /// The next vfork(2), which its hook jumps to.
@@ -115,8 +135,5 @@ pub(crate) static VFORK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut(
 pub(crate) fn find_all() {
     find_listed();
     // SAFETY: the name is NUL-terminated.
-    VFORK.store(
-        unsafe { libc::dlsym(libc::RTLD_NEXT, c"vfork".as_ptr()) },
-        Ordering::Relaxed,
-    );
+    VFORK.store(unsafe { libc::dlsym(libc::RTLD_NEXT, c"vfork".as_ptr()) }, Ordering::Relaxed);
 }

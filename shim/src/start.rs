@@ -1,9 +1,12 @@
 //! The constructor, the fork handlers and the destructor.
 
-use crate::{children, fds, gate, hooks, letting_go, real};
-use engine::engine::{self as core, Host};
-use engine::{config, ffi, holders, log, stats, sys::process};
-use std::ffi::CStr;
+use crate::fds::{self, Role};
+use crate::{children, gate, hooks, letting_go, real, streams};
+use core::ffi::{c_int, c_void, CStr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use engine::engine::{self as life, Host};
+use engine::sys::{self, process, socket, Fd};
+use engine::{config, ffi, holders, log, stats};
 
 #[used]
 #[link_section = ".init_array"]
@@ -13,20 +16,20 @@ static CONSTRUCTOR: extern "C" fn() = construct;
 #[link_section = ".fini_array"]
 static DESTRUCTOR: extern "C" fn() = destruct;
 
-static HOST: Host = Host {
-    release: letting_go::release,
-    active: gate::is_open,
-};
+static HOST: Host = Host { release: letting_go::release, active: gate::is_open };
 
 extern "C" fn construct() {
     real::find_all();
     hooks::find_all();
-    core::enter();
-    core::set_host(&HOST);
+    life::enter();
+    life::set_host(&HOST);
     // SAFETY: the handlers are safe in a forked child: atomics and system calls only.
     unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
     let why = gate::decide();
     if gate::is_open() {
+        note_inherited_connection();
+        // SAFETY: the handler takes nothing; it runs after those the program registers later.
+        unsafe { __cxa_at_quick_exit(quick_end, core::ptr::null_mut()) };
         // SAFETY: a static C string.
         let version = unsafe { CStr::from_ptr(ffi::linger_version()) };
         let limits = config::limits();
@@ -40,25 +43,78 @@ extern "C" fn construct() {
     }
 }
 
+extern "C" {
+    /// What at_quick_exit(3) calls; glibc has that one only in its static part.
+    fn __cxa_at_quick_exit(handler: extern "C" fn(*mut c_void), object: *mut c_void) -> c_int;
+}
+
+extern "C" fn quick_end(_: *mut c_void) {
+    before_end_of_process();
+}
+
 unsafe extern "C" fn before_fork() {
     fds::before_fork();
 }
 
 unsafe extern "C" fn in_child() {
+    ENDING.store(false, Ordering::Relaxed);
     fds::in_child();
     children::forget();
-    holders::remember_parent(core::owner());
-    core::enter();
+    holders::remember_parent(life::owner());
+    life::enter();
 }
 
-/// exit(3) and return from main end here, after the program's own handlers.
+/// exit(3) and return from main end here, after the program's own handlers and before libc flushes its streams.
 extern "C" fn destruct() {
-    wait_for_lingering();
+    end_of_process(&|fd| !fds::facts(fd).unflushable() && streams::flush(fd));
 }
 
-/// Before the process ends: connections that linger get `LINGER_EXIT_MS` to finish.
-pub(crate) fn wait_for_lingering() {
-    if gate::is_open() && stats::pending() > 0 && config::exit_ms() > 0 && core::owned() {
-        stats::wait_until_none(Some(process::now_ms() + config::exit_ms()));
+/// The process ends without flushing anything.
+pub(crate) fn before_end_of_process() {
+    end_of_process(&|_| true);
+}
+
+/// Before the process ends: connections that have something to lose get `LINGER_EXIT_MS` to finish.
+fn end_of_process(flush: &dyn Fn(Fd) -> bool) {
+    if !gate::is_open() || config::exit_ms() == 0 || !life::owned() {
+        return;
+    }
+    if ENDING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let until = process::now_ms() + config::exit_ms();
+    if fds::any_connection() {
+        // Other threads may still write to what is half-closed now; the program's exit status must not become a signal.
+        process::ignore_broken_pipes();
+        letting_go::before_end_of_process(flush);
+    }
+    if stats::pending() > 0 {
+        stats::wait_until_none(Some(until));
+    }
+}
+
+/// Set once the process has begun to end: exit(3) ends in _exit(2), which must not wait again.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// From here on every hook passes through, and the drain thread is gone.
+pub(crate) fn go_passive() {
+    if gate::is_open() && life::owned() {
+        gate::shut();
+        life::retire();
+    }
+}
+
+/// A program started by inetd has its client on 0, 1 and 2 from its first instruction and never calls accept(2).
+fn note_inherited_connection() {
+    use socket::TcpState::{Closed, Listen, SynSent};
+    let connected = socket::tcp_state(0).is_ok_and(|state| !matches!(state, Closed | Listen | SynSent));
+    if !connected {
+        return;
+    }
+    fds::born(0, Role::Received);
+    for number in 1..3 {
+        if sys::identity(number).is_ok_and(|identity| sys::identity(0) == Ok(identity)) {
+            fds::duplicate(0, number);
+        }
     }
 }

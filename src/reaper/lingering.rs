@@ -4,10 +4,11 @@
 //! searched for holders is in `searching` only. Every connection received is closed exactly once, by
 //! [`Reaper::close`].
 
+use super::shutting::Shutting;
 use super::table::Table;
-use crate::drain::{Drain, Limits, Outcome, Step};
+use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
-use crate::handover::{self, Received, Request};
+use crate::handover::{self, Received, Request, Suspicion, Task};
 use crate::holders;
 use crate::input;
 use crate::log;
@@ -48,6 +49,7 @@ enum Read {
 struct Searching {
     fd: Fd,
     inode: u64,
+    suspicion: Suspicion,
     request: Request,
 }
 
@@ -61,6 +63,7 @@ pub(super) struct Reaper {
     wheel: Wheel,
     order: Order,
     searching: [Option<Searching>; holders::BATCH],
+    shutting: Shutting,
     /// No search before this time: a search may take a tenth of the thread's time at most.
     search_after_ms: u64,
     now: u64,
@@ -81,6 +84,7 @@ impl Reaper {
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
             searching: [None; holders::BATCH],
+            shutting: Shutting::new(),
             search_after_ms: 0,
             now,
         })
@@ -100,6 +104,7 @@ impl Reaper {
             match handover::receive(self.channel) {
                 Ok(Received::Connection(fd, request)) => self.admit(fd, request),
                 Ok(Received::Lost) => stats::finish(Outcome::Closed, 0),
+                Ok(Received::Nudge) => continue,
                 Err(e) if e.is(libc::EINTR) => continue,
                 Err(_) => break,
             }
@@ -109,23 +114,52 @@ impl Reaper {
     }
 
     fn admit(&mut self, fd: Fd, request: Request) {
-        if request.search.is_none() {
-            return self.linger(fd, request);
+        match request.task {
+            Task::Drain => {
+                self.shutting.forget(fd);
+                self.linger(fd, request);
+            }
+            Task::Search(suspicion) => self.search_later(fd, suspicion, request),
+            Task::ShutRead => {
+                self.shutting.add(fd, self.now);
+                stats::cancel();
+            }
         }
+    }
+
+    fn search_later(&mut self, fd: Fd, suspicion: Suspicion, request: Request) {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
         };
-        let searching = Searching {
-            fd,
-            inode: identity.inode,
-            request,
-        };
+        let searching = Searching { fd, inode: identity.inode, suspicion, request };
         if self.searching.iter().all(Option::is_some) {
             self.search_now();
         }
         match self.searching.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some(searching),
             None => self.drop_as_shared(fd),
+        }
+    }
+
+    /// Shuts the read halves whose moment has passed.
+    pub(super) fn shut_what_is_due(&mut self) {
+        self.shutting.shut_what_is_due(self.now);
+    }
+
+    /// Closes everything: the thread is about to end.
+    pub(super) fn close_all(&mut self) {
+        while let Some(id) = self.order.first() {
+            let drain = self.drains.get(id as usize).copied();
+            self.close(
+                id as Fd,
+                Outcome::Evicted,
+                &drain.unwrap_or_else(|| Drain::new(self.now, Deadline::Default, 0, &self.limits)),
+            );
+        }
+        self.shutting.shut_what_is_due(u64::MAX);
+        for searching in core::mem::replace(&mut self.searching, [None; holders::BATCH]).into_iter().flatten()
+        {
+            self.drop_as_shared(searching.fd);
         }
     }
 
@@ -291,13 +325,12 @@ impl Reaper {
 
     fn search_now(&mut self) {
         let started = process::now_ms();
-        let mut searches = [holders::Search {
-            inode: 0,
-            held: false,
-        }; holders::BATCH];
+        let nobody = Suspicion { origin: handover::Origin::Accepted, exiting: false };
+        let mut searches = [holders::Search { inode: 0, suspicion: nobody, held: false }; holders::BATCH];
         let mut count = 0;
         for (search, searching) in searches.iter_mut().zip(self.searching.iter().flatten()) {
-            search.inode = searching.inode;
+            let Searching { inode, suspicion, .. } = *searching;
+            *search = holders::Search { inode, suspicion, held: false };
             count += 1;
         }
         holders::find(searches.get_mut(..count).unwrap_or(&mut []));
@@ -327,6 +360,7 @@ impl Reaper {
                     let _ = socket::clear_linger(fd);
                 }
                 let _ = socket::shut_write(fd);
+                self.shutting.forget(fd);
                 self.linger(fd, request);
             }
         }
@@ -335,12 +369,8 @@ impl Reaper {
     /// How long to sleep, -1 for as long as nothing happens.
     pub(super) fn sleep_ms(&self) -> i32 {
         let now = process::now_ms();
-        let search = self
-            .searching
-            .iter()
-            .any(Option::is_some)
-            .then_some(self.search_after_ms);
-        match self.wheel.next_ms().into_iter().chain(search).min() {
+        let search = self.searching.iter().any(Option::is_some).then_some(self.search_after_ms);
+        match self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).min() {
             None => -1,
             Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
         }
@@ -361,8 +391,6 @@ fn report(fd: Fd, outcome: Outcome, discarded: u64, age_ms: u64) {
         Some(peer) => log::debug_from_thread(format_args!(
             "{peer}: {name} after {age_ms} ms, {discarded} bytes discarded"
         )),
-        None => log::debug_from_thread(format_args!(
-            "{name} after {age_ms} ms, {discarded} bytes discarded"
-        )),
+        None => log::debug_from_thread(format_args!("{name} after {age_ms} ms, {discarded} bytes discarded")),
     }
 }

@@ -34,18 +34,12 @@ pub(super) fn make_private() -> sys::Result<Table> {
         Ok(())
     })?;
     // From here on nothing can harm the program's table.
-    let channel = handover::channel()
-        .filter(|fd| *fd == shared)
-        .ok_or(Errno(libc::EBADF))?;
+    let channel = handover::channel().filter(|fd| *fd == shared).ok_or(Errno(libc::EBADF))?;
     arrange(channel)
 }
 
 fn arrange(channel: Fd) -> sys::Result<Table> {
-    let stderr = if log::debugging() {
-        sys::dup_at_least(2, 3).unwrap_or(-1)
-    } else {
-        -1
-    };
+    let stderr = if log::debugging() { sys::dup_at_least(2, 3).unwrap_or(-1) } else { -1 };
     let inert = sys::epoll_create()?;
     for number in (0..3).filter(|n| *n != channel && *n != inert) {
         sys::dup_onto(inert, number)?;

@@ -25,20 +25,14 @@ pub struct Region<T: Zeroed> {
 impl<T: Zeroed> Region<T> {
     /// `length` elements of zeros.
     pub fn new(length: usize) -> Result<Region<T>> {
-        let bytes = length
-            .checked_mul(size_of::<T>())
-            .filter(|b| *b > 0)
-            .ok_or(Errno(libc::ENOMEM))?;
+        let bytes = length.checked_mul(size_of::<T>()).filter(|b| *b > 0).ok_or(Errno(libc::ENOMEM))?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a fresh anonymous mapping overlaps nothing.
         let start = unsafe { call!(SYS_mmap, 0, bytes, protection, flags, -1, 0) }?;
         // SAFETY: the range was mapped just now. A refusal only means that a child copies the page tables.
         let _ = unsafe { call!(SYS_madvise, start, bytes, libc::MADV_DONTFORK) };
-        Ok(Region {
-            start: start as *mut T,
-            length,
-        })
+        Ok(Region { start: start as *mut T, length })
     }
 }
 

@@ -37,11 +37,7 @@ pub fn close(fd: Fd) -> Result<()> {
 /// Closes the numbers `first..=last`, after giving the calling thread a table of its own when `unshare` is
 /// set (close_range(2), Linux 5.9).
 pub fn close_range(first: u32, last: u32, unshare: bool) -> Result<()> {
-    let flags = if unshare {
-        libc::CLOSE_RANGE_UNSHARE
-    } else {
-        0
-    };
+    let flags = if unshare { libc::CLOSE_RANGE_UNSHARE } else { 0 };
     // SAFETY: no memory is passed.
     unsafe { call!(SYS_close_range, first, last, flags) }.map(drop)
 }
@@ -93,10 +89,7 @@ pub fn identity(fd: Fd) -> Result<Identity> {
     unsafe { call!(SYS_fstat, fd, stat.as_mut_ptr()) }?;
     // SAFETY: all-zero is a valid `stat`, and the call succeeded.
     let stat = unsafe { stat.assume_init() };
-    Ok(Identity {
-        device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
-    })
+    Ok(Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 })
 }
 
 /// Writes once and ignores the result: for messages that must not fail.
@@ -126,15 +119,7 @@ pub fn directory_entries(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
 /// Reads a symbolic link into `buffer`; a full buffer means the text may be cut.
 pub fn read_link(dir: Fd, path: &core::ffi::CStr, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the path is NUL-terminated; the kernel writes at most `buffer.len()` bytes.
-    unsafe {
-        call!(
-            SYS_readlinkat,
-            dir,
-            path.as_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len()
-        )
-    }
+    unsafe { call!(SYS_readlinkat, dir, path.as_ptr(), buffer.as_mut_ptr(), buffer.len()) }
 }
 
 /// Creates an epoll instance, close-on-exec.
@@ -145,75 +130,33 @@ pub fn epoll_create() -> Result<Fd> {
 
 /// Watches `fd` in `epoll` for `events`; the events name it by its number.
 pub fn epoll_add(epoll: Fd, fd: Fd, events: u32) -> Result<()> {
-    let mut event = libc::epoll_event {
-        events,
-        u64: fd as u64,
-    };
+    let mut event = libc::epoll_event { events, u64: fd as u64 };
     // SAFETY: the event lives through the call.
-    unsafe {
-        call!(
-            SYS_epoll_ctl,
-            epoll,
-            libc::EPOLL_CTL_ADD,
-            fd,
-            &mut event as *mut libc::epoll_event
-        )
-    }
-    .map(drop)
+    unsafe { call!(SYS_epoll_ctl, epoll, libc::EPOLL_CTL_ADD, fd, &mut event as *mut libc::epoll_event) }
+        .map(drop)
 }
 
 /// Removes the registration of `fd` from `epoll`.
 pub fn epoll_remove(epoll: Fd, fd: Fd) -> Result<()> {
     let mut event = libc::epoll_event { events: 0, u64: 0 };
     // SAFETY: the event lives through the call (kernels before 2.6.9 insist on one).
-    unsafe {
-        call!(
-            SYS_epoll_ctl,
-            epoll,
-            libc::EPOLL_CTL_DEL,
-            fd,
-            &mut event as *mut libc::epoll_event
-        )
-    }
-    .map(drop)
+    unsafe { call!(SYS_epoll_ctl, epoll, libc::EPOLL_CTL_DEL, fd, &mut event as *mut libc::epoll_event) }
+        .map(drop)
 }
 
 /// Waits for events, at most `timeout_ms` (-1: without limit). **Blocks.**
 pub fn epoll_wait(epoll: Fd, events: &mut [libc::epoll_event], timeout_ms: i32) -> Result<usize> {
     // SAFETY: the kernel writes at most `events.len()` events; no signal mask is passed.
-    unsafe {
-        call!(
-            SYS_epoll_pwait,
-            epoll,
-            events.as_mut_ptr(),
-            events.len(),
-            timeout_ms,
-            0,
-            8
-        )
-    }
+    unsafe { call!(SYS_epoll_pwait, epoll, events.as_mut_ptr(), events.len(), timeout_ms, 0, 8) }
 }
 
 /// Waits until `fd` is readable, hung up or in error, at most `timeout_ms`. **Blocks.**
 pub fn wait_readable(fd: Fd, timeout_ms: u64) -> Result<usize> {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN | libc::POLLRDHUP,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
     let mut limit = libc::timespec {
         tv_sec: (timeout_ms / 1000) as libc::time_t,
         tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
     };
     // SAFETY: both structures live through the call; no signal mask is passed.
-    unsafe {
-        call!(
-            SYS_ppoll,
-            &mut poll as *mut libc::pollfd,
-            1,
-            &mut limit as *mut libc::timespec,
-            0,
-            8
-        )
-    }
+    unsafe { call!(SYS_ppoll, &mut poll as *mut libc::pollfd, 1, &mut limit as *mut libc::timespec, 0, 8) }
 }

@@ -13,21 +13,10 @@ pub fn pid() -> i32 {
 
 /// Milliseconds of the monotonic clock. Straight from the kernel: a preloaded libfaketime does not reach it.
 pub fn now_ms() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel fills the structure.
-    let _ = unsafe {
-        call!(
-            SYS_clock_gettime,
-            libc::CLOCK_MONOTONIC,
-            &mut time as *mut libc::timespec
-        )
-    };
-    (time.tv_sec as u64)
-        .saturating_mul(1000)
-        .saturating_add(time.tv_nsec as u64 / 1_000_000)
+    let _ = unsafe { call!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &mut time as *mut libc::timespec) };
+    (time.tv_sec as u64).saturating_mul(1000).saturating_add(time.tv_nsec as u64 / 1_000_000)
 }
 
 /// Waits until `*word` is no longer `expected`, is woken, or `timeout_ms` pass. **Blocks.**
@@ -39,15 +28,7 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: u64) {
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the word and the time outlive the call. EINTR, EAGAIN and ETIMEDOUT all mean: look again.
     let _ = unsafe {
-        call!(
-            SYS_futex,
-            word.as_ptr(),
-            operation,
-            expected,
-            &limit as *const libc::timespec,
-            0,
-            0
-        )
+        call!(SYS_futex, word.as_ptr(), operation, expected, &limit as *const libc::timespec, 0, 0)
     };
 }
 
@@ -60,20 +41,9 @@ pub fn futex_wake(word: &AtomicU32) {
 
 /// The soft limit on descriptor numbers (RLIMIT_NOFILE).
 pub fn descriptor_limit() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 1024,
-        rlim_max: 1024,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
     // SAFETY: the kernel fills the structure, which is `rlimit64` on 64-bit Linux.
-    let _ = unsafe {
-        call!(
-            SYS_prlimit64,
-            0,
-            libc::RLIMIT_NOFILE,
-            0,
-            &mut limit as *mut libc::rlimit
-        )
-    };
+    let _ = unsafe { call!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, 0, &mut limit as *mut libc::rlimit) };
     limit.rlim_cur
 }
 
@@ -101,15 +71,7 @@ pub fn set_blocked_signals(set: SignalSet) -> Result<SignalSet> {
 pub fn blocked_signals() -> Result<SignalSet> {
     let mut set: SignalSet = 0;
     // SAFETY: no new set is passed; the old one is 8 bytes.
-    unsafe {
-        call!(
-            SYS_rt_sigprocmask,
-            libc::SIG_BLOCK,
-            0,
-            &mut set as *mut SignalSet,
-            8
-        )
-    }?;
+    unsafe { call!(SYS_rt_sigprocmask, libc::SIG_BLOCK, 0, &mut set as *mut SignalSet, 8) }?;
     Ok(set)
 }
 
@@ -126,4 +88,17 @@ pub fn has_handler(signal: u32) -> bool {
 pub fn name_thread(name: &core::ffi::CStr) {
     // SAFETY: the name is NUL-terminated.
     let _ = unsafe { call!(SYS_prctl, libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Ignores SIGPIPE where its action is the default, for the rest of the process's life.
+pub fn ignore_broken_pipes() {
+    // SAFETY: zeros but for the handler mean "ignore": no flags, no restorer (a handler needs one), an empty mask.
+    unsafe {
+        let mut before = [0usize; 8];
+        let ignore = [libc::SIG_IGN, 0, 0, 0, 0, 0, 0, 0];
+        let asked = call!(SYS_rt_sigaction, libc::SIGPIPE, 0, before.as_mut_ptr(), 8);
+        if asked.is_ok() && before.first() == Some(&libc::SIG_DFL) {
+            let _ = call!(SYS_rt_sigaction, libc::SIGPIPE, ignore.as_ptr(), 0, 8);
+        }
+    }
 }

@@ -50,32 +50,13 @@ impl TcpState {
 fn option<T>(fd: Fd, level: c_int, name: c_int, value: &mut T) -> Result<usize> {
     let mut length = size_of::<T>() as socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into `value`, and the true length into `length`.
-    unsafe {
-        call!(
-            SYS_getsockopt,
-            fd,
-            level,
-            name,
-            value as *mut T,
-            &mut length as *mut socklen_t
-        )
-    }?;
+    unsafe { call!(SYS_getsockopt, fd, level, name, value as *mut T, &mut length as *mut socklen_t) }?;
     Ok(length as usize)
 }
 
 fn set_option<T>(fd: Fd, level: c_int, name: c_int, value: &T) -> Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value.
-    unsafe {
-        call!(
-            SYS_setsockopt,
-            fd,
-            level,
-            name,
-            value as *const T,
-            size_of::<T>()
-        )
-    }
-    .map(drop)
+    unsafe { call!(SYS_setsockopt, fd, level, name, value as *const T, size_of::<T>()) }.map(drop)
 }
 
 /// The TCP state of `fd`: one byte of TCP_INFO. Anything that is not TCP or MPTCP answers with an error:
@@ -88,25 +69,14 @@ pub fn tcp_state(fd: Fd) -> Result<TcpState> {
 
 /// `SO_LINGER`: `None` where it is off, else its seconds.
 pub fn linger_seconds(fd: Fd) -> Result<Option<c_int>> {
-    let mut linger = libc::linger {
-        l_onoff: 0,
-        l_linger: 0,
-    };
+    let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
     option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger)?;
     Ok((linger.l_onoff != 0).then_some(linger.l_linger))
 }
 
 /// Turns `SO_LINGER` off, so that our own close(2) cannot block on it.
 pub fn clear_linger(fd: Fd) -> Result<()> {
-    set_option(
-        fd,
-        libc::SOL_SOCKET,
-        libc::SO_LINGER,
-        &libc::linger {
-            l_onoff: 0,
-            l_linger: 0,
-        },
-    )
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 0, l_linger: 0 })
 }
 
 /// Asks to be woken only when `bytes` wait to be read; FIN and errors still wake (socket(7)).
@@ -144,6 +114,12 @@ pub fn shut_write(fd: Fd) -> Result<()> {
     unsafe { call!(SYS_shutdown, fd, libc::SHUT_WR) }.map(drop)
 }
 
+/// Shuts the read half: nothing more can be received, and what still arrives resets the connection.
+pub fn shut_read(fd: Fd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { call!(SYS_shutdown, fd, libc::SHUT_RD) }.map(drop)
+}
+
 /// Discards up to `limit` bytes of the receive queue; 0 at the peer's FIN (and where the read half is shut).
 ///
 /// TCP discards without a buffer (tcp(7), MSG_TRUNC). Protocols that want one answer EFAULT: kernel TLS, for
@@ -162,17 +138,7 @@ fn discard_into_buffer(fd: Fd, limit: usize) -> Result<usize> {
     let mut buffer = [0u8; 4096];
     let length = limit.min(buffer.len());
     // SAFETY: the kernel writes at most `length` bytes.
-    unsafe {
-        call!(
-            SYS_recvfrom,
-            fd,
-            buffer.as_mut_ptr(),
-            length,
-            libc::MSG_DONTWAIT,
-            0,
-            0
-        )
-    }
+    unsafe { call!(SYS_recvfrom, fd, buffer.as_mut_ptr(), length, libc::MSG_DONTWAIT, 0, 0) }
 }
 
 /// Takes one notice off the error queue (MSG_ZEROCOPY completions, timestamps); EAGAIN when it is empty.
@@ -184,12 +150,7 @@ pub fn discard_notice(fd: Fd) -> Result<usize> {
     message.msg_controllen = core::mem::size_of_val(&control) as _;
     // SAFETY: the control buffer outlives the call; no data is asked for.
     unsafe {
-        call!(
-            SYS_recvmsg,
-            fd,
-            &mut message as *mut libc::msghdr,
-            libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT
-        )
+        call!(SYS_recvmsg, fd, &mut message as *mut libc::msghdr, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)
     }
 }
 
@@ -200,33 +161,21 @@ pub fn peer_address(fd: Fd) -> Option<core::net::SocketAddr> {
     let mut length = size_of::<libc::sockaddr_storage>() as socklen_t;
     // SAFETY: the kernel writes at most `length` bytes.
     unsafe {
-        call!(
-            SYS_getpeername,
-            fd,
-            &mut address as *mut libc::sockaddr_storage,
-            &mut length as *mut socklen_t
-        )
+        call!(SYS_getpeername, fd, &mut address as *mut libc::sockaddr_storage, &mut length as *mut socklen_t)
     }
     .ok()?;
     match address.ss_family as c_int {
         libc::AF_INET => {
             // SAFETY: the family says that it is a `sockaddr_in`, which `sockaddr_storage` can hold.
-            let v4 = unsafe {
-                &*(&address as *const libc::sockaddr_storage as *const libc::sockaddr_in)
-            };
+            let v4 = unsafe { &*(&address as *const libc::sockaddr_storage as *const libc::sockaddr_in) };
             let ip = core::net::Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             Some(core::net::SocketAddr::from((ip, u16::from_be(v4.sin_port))))
         }
         libc::AF_INET6 => {
             // SAFETY: the family says that it is a `sockaddr_in6`.
-            let v6 = unsafe {
-                &*(&address as *const libc::sockaddr_storage as *const libc::sockaddr_in6)
-            };
+            let v6 = unsafe { &*(&address as *const libc::sockaddr_storage as *const libc::sockaddr_in6) };
             let ip = core::net::Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            Some(core::net::SocketAddr::from((
-                ip,
-                u16::from_be(v6.sin6_port),
-            )))
+            Some(core::net::SocketAddr::from((ip, u16::from_be(v6.sin6_port))))
         }
         _ => None,
     }
@@ -260,16 +209,20 @@ fn name_and_connect(fd: Fd) -> Result<()> {
     }
 }
 
+/// Sends an empty datagram, without waiting.
+pub fn send_nothing(channel: Fd) -> Result<()> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: no data and no address are passed.
+    unsafe { call!(SYS_sendto, channel, 0, 0, flags, 0, 0) }.map(drop)
+}
+
 /// Room for one SCM_RIGHTS message with one descriptor (CMSG_SPACE(sizeof(int)) is 24 on 64-bit Linux).
 const CONTROL_WORDS: usize = 3;
 
 /// Sends `payload` and a reference to what `fd` refers to. The caller keeps its own descriptor.
 pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
     let mut control = [0u64; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: payload.as_ptr() as *mut c_void,
-        iov_len: payload.len(),
-    };
+    let mut part = libc::iovec { iov_base: payload.as_ptr() as *mut c_void, iov_len: payload.len() };
     // SAFETY: all-zero is a valid `msghdr`.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
     message.msg_iov = &mut part;
@@ -292,10 +245,7 @@ pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
 /// the caller now owns. Without a free number the kernel drops the reference (unix(7), MSG_CTRUNC).
 pub fn receive_descriptor(channel: Fd, payload: &mut [u8]) -> Result<(usize, Option<Fd>)> {
     let mut control = [0u64; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: payload.as_mut_ptr() as *mut c_void,
-        iov_len: payload.len(),
-    };
+    let mut part = libc::iovec { iov_base: payload.as_mut_ptr() as *mut c_void, iov_len: payload.len() };
     // SAFETY: all-zero is a valid `msghdr`.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
     message.msg_iov = &mut part;
@@ -304,23 +254,14 @@ pub fn receive_descriptor(channel: Fd, payload: &mut [u8]) -> Result<(usize, Opt
     message.msg_controllen = core::mem::size_of_val(&control) as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: every buffer the header names outlives the call.
-    let length = unsafe {
-        call!(
-            SYS_recvmsg,
-            channel,
-            &mut message as *mut libc::msghdr,
-            flags
-        )
-    }?;
+    let length = unsafe { call!(SYS_recvmsg, channel, &mut message as *mut libc::msghdr, flags) }?;
     // SAFETY: the kernel filled the control buffer up to `msg_controllen`.
     let fd = unsafe {
         let header = libc::CMSG_FIRSTHDR(&message);
         if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
             None
         } else {
-            Some(core::ptr::read_unaligned(
-                libc::CMSG_DATA(header) as *const c_int
-            ))
+            Some(core::ptr::read_unaligned(libc::CMSG_DATA(header) as *const c_int))
         }
     };
     Ok((length, fd))

@@ -28,7 +28,7 @@ hook! {
     }
 }
 
-fn after_accept(listener: Fd, accepted: Fd) {
+pub(super) fn after_accept(listener: Fd, accepted: Fd) {
     if accepted >= 0 && gate::is_open() && core::owned() {
         errno::kept(|| note(listener, accepted));
     }
@@ -52,14 +52,7 @@ fn listens_for_tcp(listener: Fd) -> bool {
         _ => {
             let protocol = socket::socket_option(listener, libc::SO_PROTOCOL);
             let tcp = protocol.is_ok_and(|p| p == libc::IPPROTO_TCP || p == libc::IPPROTO_MPTCP);
-            fds::set_role(
-                listener,
-                if tcp {
-                    Role::TcpListener
-                } else {
-                    Role::OtherListener
-                },
-            );
+            fds::set_role(listener, if tcp { Role::TcpListener } else { Role::OtherListener });
             tcp
         }
     }

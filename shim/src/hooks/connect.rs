@@ -28,7 +28,7 @@ hook! {
     }
 }
 
-fn before_connect(fd: Fd) {
+pub(super) fn before_connect(fd: Fd) {
     if !gate::is_open() || !core::owned() {
         return;
     }

@@ -49,13 +49,28 @@ hook! {
 }
 
 hook! {
+    /// As [`dup2`].
+    fn __dup2(old: c_int, new: c_int) -> c_int {
+        before_replacement(old, new);
+        noted_replacement(old, real::__dup2(old, new))
+    }
+}
+
+hook! {
+    /// As [`fcntl`].
+    fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+        noted_command(fd, command, real::__fcntl(fd, command, argument))
+    }
+}
+
+hook! {
     /// As [`fcntl`]: what programs with 64-bit file offsets call.
     fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
         noted_command(fd, command, real::fcntl64(fd, command, argument))
     }
 }
 
-fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
+pub(super) fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
     if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
         noted(fd, result);
     }
@@ -63,7 +78,7 @@ fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
 }
 
 /// After a duplicate was made under a number that was free.
-fn noted(old: Fd, new: c_int) -> c_int {
+pub(super) fn noted(old: Fd, new: c_int) -> c_int {
     let worth_it = new >= 0 && !(fds::facts(old).none() && fds::facts(new).none());
     if worth_it && core::owned() {
         fds::duplicate(old, new);
@@ -71,7 +86,7 @@ fn noted(old: Fd, new: c_int) -> c_int {
     new
 }
 
-fn noted_replacement(old: Fd, new: c_int) -> c_int {
+pub(super) fn noted_replacement(old: Fd, new: c_int) -> c_int {
     if new == old {
         return new;
     }
@@ -79,7 +94,7 @@ fn noted_replacement(old: Fd, new: c_int) -> c_int {
 }
 
 /// Before `new` is closed by putting `old` in its place. If that is going to fail, nothing happens.
-fn before_replacement(old: Fd, new: Fd) {
+pub(super) fn before_replacement(old: Fd, new: Fd) {
     let ours = handover::number() == Some(new);
     if old == new || (!ours && fds::facts(new).none()) || sys::status_flags(old).is_err() {
         return;

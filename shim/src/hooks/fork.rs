@@ -57,7 +57,7 @@ hook! {
 
 hook! {
     /// *Contract:* runs a command with a pipe to it. *Why hooked:* as posix_spawn.
-    fn popen(command: *const c_char, kind: *const c_char) -> *mut c_void {
+    fn popen(command: *const c_char, kind: *const c_char) -> *mut libc::FILE {
         fds::before_fork();
         real::popen(command, kind)
     }

@@ -35,12 +35,16 @@ hook! {
 hook! {
     /// As [`sendmsg`], many at once.
     fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int {
-        if !messages.is_null() && gate::is_open() {
-            for i in 0..count as usize {
-                before_sending(&raw const (*messages.add(i)).msg_hdr);
-            }
-        }
+        before_sending_many(messages, count);
         real::sendmmsg(fd, messages, count, flags)
+    }
+}
+
+hook! {
+    /// As [`sendmmsg`].
+    fn __sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int {
+        before_sending_many(messages, count);
+        real::__sendmmsg(fd, messages, count, flags)
     }
 }
 
@@ -54,6 +58,18 @@ hook! {
             }
         }
         received
+    }
+}
+
+/// # Safety
+/// `messages` is null or what sendmmsg(2) requires.
+unsafe fn before_sending_many(messages: *mut libc::mmsghdr, count: c_uint) {
+    if messages.is_null() || !gate::is_open() {
+        return;
+    }
+    for i in 0..count as usize {
+        // SAFETY: as the caller vouches.
+        unsafe { before_sending(&raw const (*messages.add(i)).msg_hdr) }
     }
 }
 
@@ -89,8 +105,7 @@ unsafe fn each_descriptor(message: *const msghdr, visit: &mut dyn FnMut(Fd)) {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let data = libc::CMSG_DATA(header).cast::<c_int>();
                 #[allow(clippy::unnecessary_cast)] // its type differs between C libraries
-                let bytes =
-                    ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                let bytes = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
                 for i in 0..bytes / size_of::<c_int>() {
                     visit(data.add(i).read_unaligned());
                 }

@@ -4,6 +4,7 @@
 //! after it. The real call is never made twice.
 
 mod accept;
+mod bulk;
 mod close;
 mod connect;
 mod dup;
@@ -11,6 +12,9 @@ mod epoll;
 mod exit;
 mod fork;
 mod message;
+mod shutdown;
+mod stdio;
+mod variadic;
 
 /// Declares a hook that is a cancellation point, optional or variadic: a plain function that an unwinding thread may
 /// pass through (redhook's may not; see [`crate::real`]).
@@ -36,6 +40,7 @@ pub(crate) fn find_all() {
     dup::find();
     epoll::find();
     fork::find();
+    shutdown::find();
 }
 
 /// Where our close(2) is.

@@ -1,0 +1,54 @@
+//! close_range(2) and closefrom(3): many numbers at once, ours among them.
+
+use super::hook;
+use crate::{errno, fds, letting_go, real};
+use engine::engine as core;
+use engine::handover;
+use libc::{c_int, c_uint};
+
+hook! {
+    /// *Contract:* closes every number in the range that is open, or marks it close-on-exec.
+    /// *Why hooked:* each of them is a close; and our own number must survive. *Optional:* glibc 2.34.
+    /// *Passes through when* it only marks, or the table becomes private to the thread.
+    /// *errno:* of the real call. *Signal safety:* async-signal-safe.
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+        sweep(first, last, flags, |first, last| real::close_range(first, last, flags))
+    }
+}
+
+hook! {
+    /// *Contract:* closes every number from `first` on. *Why hooked:* as [`close_range`].
+    /// *errno:* unused. *Signal safety:* async-signal-safe.
+    fn closefrom(first: c_int) -> c_int {
+        let from = c_uint::try_from(first).unwrap_or(0);
+        if sweep(from, c_uint::MAX, 0, |first, last| real::close_range(first, last, 0)) != 0 {
+            // An old kernel: libc looks through /proc. Our number goes with the rest, and is found missing later.
+            return real::closefrom(first);
+        }
+        0
+    }
+}
+
+/// Lets go of the connections in a range, and closes the range around our own number.
+pub(super) fn sweep(
+    first: c_uint,
+    last: c_uint,
+    flags: c_int,
+    real: impl Fn(c_uint, c_uint) -> c_int,
+) -> c_int {
+    if flags != 0 || first > last || !core::owned() {
+        return real(first, last);
+    }
+    errno::kept(|| {
+        fds::each_known(first, last, &mut |fd| {
+            let _ = letting_go::before_end_of(fd);
+        });
+    });
+    let ours = handover::channel().and_then(|fd| c_uint::try_from(fd).ok());
+    let Some(ours) = ours.filter(|fd| (first..=last).contains(fd)) else { return real(first, last) };
+    let below = if ours > first { real(first, ours - 1) } else { 0 };
+    if below != 0 || ours == last {
+        return below;
+    }
+    real(ours + 1, last)
+}

@@ -1,0 +1,61 @@
+//! fclose(3), freopen(3) and fdopen(3): libc closes the descriptor inside, past the symbol.
+
+use super::hook;
+use crate::{errno, letting_go, real, streams};
+use libc::{c_char, c_int, FILE};
+
+hook! {
+    /// *Contract:* flushes, closes the descriptor, frees the stream.
+    /// *Why hooked:* for that close. What is buffered is flushed first, so that it leaves before the FIN.
+    /// *Passes through when* the descriptor is no connection, or flushing fails. *errno:* of the real call.
+    /// *Signal safety:* not async-signal-safe; a cancellation point.
+    fn fclose(stream: *mut FILE) -> c_int {
+        before_end_of_stream(stream);
+        real::fclose(stream)
+    }
+}
+
+hook! {
+    /// *Contract:* closes the stream's descriptor and opens a file in its place. *Why hooked:* as [`fclose`].
+    fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
+        if !path.is_null() {
+            before_end_of_stream(stream);
+        }
+        real::freopen(path, mode, stream)
+    }
+}
+
+hook! {
+    /// As [`freopen`]: what programs with 64-bit file offsets call.
+    fn freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
+        if !path.is_null() {
+            before_end_of_stream(stream);
+        }
+        real::freopen64(path, mode, stream)
+    }
+}
+
+hook! {
+    /// *Contract:* a stream over a descriptor. *Why hooked:* at exit(3) what its buffer holds must leave before the FIN.
+    /// *errno:* of the real call. *Signal safety:* not async-signal-safe.
+    fn fdopen(fd: c_int, mode: *const c_char) -> *mut FILE {
+        let stream = real::fdopen(fd, mode);
+        if !stream.is_null() {
+            streams::opened(fd, stream);
+        }
+        stream
+    }
+}
+
+/// # Safety
+/// `stream` is an open stream.
+unsafe fn before_end_of_stream(stream: *mut FILE) {
+    // SAFETY: as the caller vouches; fileno(3) answers -1 for streams without a descriptor.
+    unsafe {
+        let fd = errno::kept(|| libc::fileno(stream));
+        if letting_go::may_linger(fd) && errno::kept(|| libc::fflush(stream)) == 0 {
+            letting_go::before_end_of(fd);
+        }
+        streams::closed(fd, stream);
+    }
+}

@@ -1,0 +1,91 @@
+//! syscall(2) and prctl(2): functions through which programs reach what other hooks watch.
+//!
+//! Both are variadic in C. On x86-64 and aarch64 Linux variadic integers travel like fixed ones, so all the arguments
+//! there can be are taken and passed on; those the program did not give are as undefined as they are for libc's own.
+
+use super::{accept, bulk, connect, dup, hook, shutdown};
+use crate::letting_go::{before_end_of, Next};
+use crate::{errno, fds, real, start};
+use libc::{c_int, c_long, c_ulong};
+
+hook! {
+    /// *Contract:* the system call `number`; -1 and errno on error.
+    /// *Why hooked:* libuv closes with it, and sandboxes begin with it. *Passes through* every call not named below.
+    /// *errno:* of the real call. *Signal safety:* async-signal-safe.
+    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+        let real = |number: c_long, a: usize, b: usize| real::syscall(number, a, b, c, d, e, f);
+        let fd = a as c_int;
+        match number {
+            libc::SYS_close => match before_end_of(fd) {
+                Next::Real => real(number, a, b),
+                Next::NotYours => errno::fail(libc::EBADF).into(),
+            },
+            libc::SYS_close_range => {
+                let part = |first: u32, last: u32| real(number, first as usize, last as usize) as c_int;
+                bulk::sweep(a as u32, b as u32, c as c_int, part).into()
+            }
+            libc::SYS_shutdown => {
+                shutdown::shut(fd, b as c_int, |how| real(number, a, how as usize) as c_int).into()
+            }
+            libc::SYS_accept | libc::SYS_accept4 => {
+                let accepted = real(number, a, b);
+                accept::after_accept(fd, accepted as c_int);
+                accepted
+            }
+            libc::SYS_connect => {
+                connect::before_connect(fd);
+                real(number, a, b)
+            }
+            libc::SYS_dup => dup::noted(fd, real(number, a, b) as c_int).into(),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_dup2 => replace(fd, b as c_int, || real(number, a, b)),
+            libc::SYS_dup3 => replace(fd, b as c_int, || real(number, a, b)),
+            libc::SYS_fcntl => {
+                let result = real(number, a, b);
+                dup::noted_command(fd, b as c_int, result as c_int);
+                result
+            }
+            libc::SYS_clone | libc::SYS_clone3 => {
+                fds::before_fork();
+                real(number, a, b)
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork => {
+                fds::before_fork();
+                real(number, a, b)
+            }
+            libc::SYS_exit_group => {
+                errno::kept(start::before_end_of_process);
+                real(number, a, b)
+            }
+            libc::SYS_seccomp => {
+                before_sandbox();
+                real(number, a, b)
+            }
+            _ => real(number, a, b),
+        }
+    }
+}
+
+fn replace(old: c_int, new: c_int, real: impl Fn() -> c_long) -> c_long {
+    dup::before_replacement(old, new);
+    let result = real();
+    dup::noted_replacement(old, result as c_int);
+    result
+}
+
+hook! {
+    /// *Contract:* many options. *Why hooked:* for PR_SET_SECCOMP, after which one of our system calls may be a crime.
+    /// *Passes through* everything else. *errno:* of the real call. *Signal safety:* async-signal-safe.
+    fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
+        if option == libc::PR_SET_SECCOMP {
+            before_sandbox();
+        }
+        real::prctl(option, a, b, c, d)
+    }
+}
+
+/// The program is about to forbid itself system calls: from here on every hook passes through.
+fn before_sandbox() {
+    errno::kept(start::go_passive);
+}
