@@ -1,0 +1,42 @@
+#!/usr/bin/perl
+# HTTP::Daemon with a process for every connection: GET /N is answered with N bytes of the pattern.
+#
+#   forking.pl HOST PORT child     the child answers and closes; the parent has closed its copy
+#   forking.pl HOST PORT exits     the child answers and exits with the connection open
+#   forking.pl HOST PORT parent    the parent answers and closes; a child that has the connection, too, has exited
+use strict;
+use warnings;
+use HTTP::Daemon;
+use HTTP::Response;
+use POSIX ();
+
+my ($host, $port, $who) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
+my $daemon = HTTP::Daemon->new(LocalAddr => $host, LocalPort => $port, ReuseAddr => 1, Listen => 128)
+    or die "cannot listen: $!";
+
+while (my $client = $daemon->accept) {
+    1 while waitpid(-1, POSIX::WNOHANG) > 0;
+    my $child = fork // die "cannot fork: $!";
+    if ($who eq 'parent') {
+        exit if !$child;
+        waitpid $child, 0;
+        answer($client);
+        close $client;
+    } elsif ($child) {
+        close $client;
+    } else {
+        answer($client);
+        close $client if $who eq 'child';
+        POSIX::_exit(0);
+    }
+}
+
+sub answer {
+    my ($client) = @_;
+    my $request = $client->get_request or return;
+    my ($length) = $request->uri->path =~ m{^/(\d+)$};
+    my $body = join '', map { chr } 0 .. 250;
+    $body = substr $body x (1 + $length / 251), 0, $length;
+    $client->send_response(HTTP::Response->new(200, 'OK', ['Content-Length' => $length], $body));
+}

@@ -1,0 +1,136 @@
+//! A small HTTP server with the bug: when it is done with a connection, it just closes it.
+//!
+//! It is what most servers are: nothing here is wrong but the last line of a connection. One thread
+//! per connection, `GET /N` answered with N bytes, any request with a body refused before it is read.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::pattern;
+
+/// The page that goes with a 413.
+pub const REFUSAL: &str = "<html><body><h1>413</h1><p>Uploads may have 1 MB at most.</p></body></html>\n";
+
+/// What the server sets as `SO_LINGER` before it closes: not the cure, though often taken for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum SoLinger {
+    /// Nothing, as nearly everybody.
+    #[default]
+    Unset,
+    /// `{1, 0}`: asks for a reset.
+    Abort,
+    /// `{1, 5}`: makes `close()` wait five seconds at most.
+    FiveSeconds,
+}
+
+/// Serves for ever on a port that the kernel chooses, and prints `listening ADDRESS` first.
+///
+/// # Errors
+///
+/// If it cannot listen or say where.
+pub fn serve(requests_served: usize, so_linger: SoLinger) -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    writeln!(io::stdout(), "listening {}", listener.local_addr()?)?;
+    for stream in listener.incoming() {
+        let stream = stream?;
+        std::thread::spawn(move || {
+            // The client going away is not our business.
+            let _ = answer(&stream, requests_served);
+            if let Some(duration) = so_linger.value() {
+                let _ = set_socket_linger(&stream, Some(duration));
+            }
+            drop(stream);
+        });
+    }
+    Ok(())
+}
+
+impl SoLinger {
+    fn value(self) -> Option<Duration> {
+        match self {
+            SoLinger::Unset => None,
+            SoLinger::Abort => Some(Duration::ZERO),
+            SoLinger::FiveSeconds => Some(Duration::from_secs(5)),
+        }
+    }
+}
+
+fn answer(stream: &TcpStream, requests_served: usize) -> io::Result<()> {
+    let mut input = BufReader::new(stream);
+    for _ in 0..requests_served {
+        match Request::read(&mut input)? {
+            None => return Ok(()),
+            Some(Request { uploads: true, .. }) => {
+                return respond(stream, "413 Content Too Large", REFUSAL.as_bytes());
+            }
+            Some(request) => {
+                respond(stream, "200 OK", &pattern::bytes(request.body))?;
+                if request.is_last {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn respond(mut stream: &TcpStream, status: &str, body: &[u8]) -> io::Result<()> {
+    let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    answer.extend(body);
+    stream.write_all(&answer)
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Request {
+    /// The N of `GET /N`.
+    body: u64,
+    /// `Connection: close`
+    is_last: bool,
+    /// A body follows that nobody is going to read.
+    uploads: bool,
+}
+
+impl Request {
+    /// `None` if the client has no more requests.
+    fn read(input: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        input.read_line(&mut line)?;
+        if line.trim_end().is_empty() {
+            return Ok(None);
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        let mut request =
+            Request { body: path.trim_start_matches('/').parse().unwrap_or_default(), ..Request::default() };
+        loop {
+            line.clear();
+            if input.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+                return Ok(Some(request));
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            request.is_last |= line == "connection: close";
+            request.uploads |= line.starts_with("content-length:");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_understood() {
+        let mut input: &[u8] = b"GET /42 HTTP/1.1\r\nConnection: close\r\n\r\nGET";
+        let request = Request::read(&mut input).expect("read").expect("a request");
+        assert_eq!(request, Request { body: 42, is_last: true, uploads: false });
+        assert_eq!(input, b"GET");
+    }
+
+    #[test]
+    fn no_more_input_is_no_request() {
+        assert_eq!(Request::read(&mut &b""[..]).expect("read"), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! A real server program, started with a configuration of its own in a directory of its own.
+//!
+//! # Invariants
+//!
+//! * [`Server::start`] returns when the server listens, or fails with what its log says.
+//! * Dropping a [`Server`] ends it and everything it started: they are one process group, and its
+//!   leader is not reaped before the group is gone, so that the number cannot mean anybody else.
+//! * Its directory is deleted unless a test is failing; then the last lines of its logs are printed.
+
+mod installed;
+mod preload;
+mod programs;
+
+pub use installed::find_program;
+pub use preload::Preload;
+pub use programs::Program;
+
+use std::fs::{self, File, Permissions};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use programs::Listening;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::{
+    kill_process_group, pidfd_open, set_parent_process_death_signal, Pid, PidfdFlags, Signal,
+};
+use tempfile::TempDir;
+
+use crate::counters::Counters;
+use crate::{pattern, scenario, sockets, DEADLINE};
+
+/// How long a server may take to end itself before it is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Between two attempts to connect to a server that is starting.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// How much of each log a failure shows.
+const LAST_LINES: usize = 30;
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    /// Held for its `Drop`.
+    _group: Group,
+    dir: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts the program and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it is not installed, does not start, or does not listen before [`DEADLINE`].
+    pub fn start(program: &Program, preload: &Preload) -> Result<Self> {
+        let dir = make_directory()?;
+        let mut group = None;
+        let address = launch(program, preload, dir.path(), &mut group)
+            .with_context(|| format!("{} did not start\n{}", program.name(), logs(dir.path())))?;
+        let group = group.context("nothing was launched")?;
+        Ok(Self { address, _group: group, dir: Some(dir) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets clients play against the server, waits until all of its connections are over, and says what
+    /// the kernel counted meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If playing fails, or a connection does not end.
+    pub fn count_resets<T>(&self, play: impl FnOnce(SocketAddr) -> Result<T>) -> Result<(T, Counters)> {
+        let before = Counters::read()?;
+        let outcome = play(self.address)?;
+        sockets::settle(self.address.port())?;
+        Ok((outcome, before.since()?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Some(dir) = self.dir.take() {
+            let kept = dir.keep();
+            eprintln!("the server's files are in {}\n{}", kept.display(), logs(&kept));
+        }
+    }
+}
+
+/// A process group of ours: the program and its children.
+#[derive(Debug)]
+struct Group {
+    leader: Child,
+    /// Kept open: a server that prints something later must not die of SIGPIPE.
+    stdout: Option<ChildStdout>,
+    pidfd: OwnedFd,
+}
+
+impl Group {
+    fn start(mut command: Command) -> Result<Self> {
+        // SAFETY: one system call between fork and exec, nothing allocated. The signal comes when the
+        // thread that starts the server ends, which holds the server, so only if we are killed.
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+        }
+        let mut leader = command.process_group(0).spawn().context("spawn")?;
+        let pid = Pid::from_child(&leader);
+        let stdout = leader.stdout.take();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
+        Ok(Self { leader, stdout, pidfd })
+    }
+
+    /// Waits for the leader to end; leaves it to be reaped.
+    fn ends_within(&self, time: Duration) -> bool {
+        wait_readable(&self.pidfd, time).unwrap_or(true)
+    }
+
+    fn signal(&self, signal: Signal) {
+        // An error means that it is gone already.
+        let _ = kill_process_group(Pid::from_child(&self.leader), signal);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+        self.ends_within(GRACE);
+        self.signal(Signal::KILL);
+        let _ = self.leader.wait();
+    }
+}
+
+fn launch(program: &Program, preload: &Preload, dir: &Path, group: &mut Option<Group>) -> Result<SocketAddr> {
+    let (mut command, listening) = program.prepare(dir)?;
+    preload.apply(&mut command);
+    command.stdin(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
+    match listening {
+        Listening::Reported => {
+            let started = group.insert(Group::start({
+                command.stdout(Stdio::piped());
+                command
+            })?);
+            read_report(started)
+        }
+        Listening::At(address) => {
+            let started = group.insert(Group::start({
+                command.stdout(Stdio::null());
+                command
+            })?);
+            wait_until_listening(started, address)?;
+            Ok(address)
+        }
+    }
+}
+
+/// Reads `listening ADDRESS`.
+fn read_report(group: &mut Group) -> Result<SocketAddr> {
+    let stdout = group.stdout.as_mut().context("no stdout")?;
+    let started = Instant::now();
+    let mut report = Vec::new();
+    while report.last() != Some(&b'\n') {
+        let left = DEADLINE.saturating_sub(started.elapsed());
+        if !wait_readable(&*stdout, left)? {
+            bail!("it says nothing");
+        }
+        let mut byte = [0];
+        if stdout.read(&mut byte)? == 0 {
+            bail!("it ended at once");
+        }
+        report.extend(byte);
+    }
+    let report = String::from_utf8_lossy(&report);
+    let address = report.trim().strip_prefix("listening ").unwrap_or_default();
+    address.parse().with_context(|| format!("it says {report:?}"))
+}
+
+fn wait_until_listening(group: &Group, address: SocketAddr) -> Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        if group.ends_within(TRY_AGAIN) {
+            bail!("it ended at once");
+        }
+    }
+    bail!("it does not listen on {address}")
+}
+
+fn wait_readable(fd: impl AsFd, time: Duration) -> Result<bool> {
+    let timeout = Timespec::try_from(time)?;
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    match poll(&mut fds, Some(&timeout)) {
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        ready => Ok(ready? > 0),
+    }
+}
+
+/// With the documents that [`scenario`] asks for, readable for a server that is not root any more.
+fn make_directory() -> Result<TempDir> {
+    let dir = tempfile::Builder::new().prefix("linger-testbed-").tempdir()?;
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+    let documents = dir.path().join("htdocs");
+    fs::create_dir(&documents)?;
+    for body in scenario::BODIES {
+        fs::write(documents.join(body.to_string()), pattern::bytes(body))?;
+    }
+    Ok(dir)
+}
+
+fn logs(dir: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let log = fs::read(&path).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let skipped = log.lines().count().saturating_sub(LAST_LINES);
+            for line in log.lines().skip(skipped) {
+                text.push_str(&format!("{}: {line}\n", entry.file_name().to_string_lossy()));
+            }
+        }
+    }
+    text
+}
