@@ -8,7 +8,7 @@
 use crate::drain::Limits;
 use crate::log;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use once_cell::race::OnceBool;
 
 /// Which connections linger (`LINGER_WHEN`).
@@ -230,8 +230,23 @@ pub fn apply(request: &Request) -> bool {
     true
 }
 
-/// Counts what reached the engine, so that `linger_configure` can tell that it came too late.
-pub static USED: AtomicU32 = AtomicU32::new(0);
+/// Whether a connection has been let go of: `linger_configure` then comes too late.
+static USED: AtomicBool = AtomicBool::new(false);
+
+/// The settings are in use from now on.
+pub fn note_use() {
+    USED.store(true, Relaxed);
+}
+
+/// In a forked child they are not, yet.
+pub fn forget_use() {
+    USED.store(false, Relaxed);
+}
+
+/// Whether the settings are in use.
+pub fn in_use() -> bool {
+    USED.load(Relaxed)
+}
 
 #[cfg(test)]
 mod tests {

@@ -92,7 +92,7 @@ pub fn forget_parent() {
     handover::forget();
     THREAD.store(ABSENT, Ordering::SeqCst);
     WANTED.store(0, Ordering::Relaxed);
-    config::USED.store(0, Ordering::Relaxed);
+    config::forget_use();
     stats::reset();
 }
 
@@ -134,6 +134,7 @@ pub fn observe(fd: Fd) -> Observed {
 
 /// Lets go of the connection `fd`, whatever it is.
 pub fn let_go(fd: Fd, deadline: Deadline, holding: Holding, caller: Caller) -> Handled {
+    config::note_use();
     let observed = observe(fd);
     let verdict = verdict::decide(&observed, config::when());
     match (verdict, holding) {
@@ -216,7 +217,6 @@ fn ready(caller: Caller) -> bool {
     if config::max_connections() == 0 {
         return false;
     }
-    config::USED.store(1, Ordering::Relaxed);
     (handover::number().is_some() || make_channel()) && ensure_thread(caller)
 }
 
@@ -305,8 +305,8 @@ pub fn retire() {
 /// What the shim knows and the engine needs when a program calls the C interface under it.
 pub struct Host {
     /// Removes `fd` from the epoll sets of the program and forgets what is known of the number. Called before the
-    /// connection is handed over.
-    pub release: fn(Fd),
+    /// connection is handed over; false where it may still be in one.
+    pub release: fn(Fd) -> bool,
     /// Whether close(2) itself lingers in this process.
     pub active: fn() -> bool,
 }
@@ -318,11 +318,10 @@ pub fn set_host(host: &'static Host) {
     let _ = HOST.set(host);
 }
 
-/// Tells the shim, if there is one, that `fd` is about to be handed over.
-pub fn release(fd: Fd) {
-    if let Some(host) = HOST.get() {
-        (host.release)(fd);
-    }
+/// Tells the shim, if there is one, that `fd` is about to be handed over. False where the program might still get
+/// events for it, so that it must be closed now.
+pub fn release(fd: Fd) -> bool {
+    HOST.get().is_none_or(|host| (host.release)(fd))
 }
 
 /// Whether the shim is there and on.

@@ -168,7 +168,7 @@ pub extern "C" fn linger_close(fd: c_int, timeout_ms: c_int) -> c_int {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
         sys::status_flags(fd)?;
-        engine::release(fd);
+        let deadline = if engine::release(fd) { deadline } else { Deadline::Exactly(0) };
         engine::let_go(fd, deadline, Holding::Exclusive, Caller::Interface);
         sys::close(fd).map(|()| 0)
     })
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn linger_configure(config: *const linger_config) -> c_int
             return Err(Errno(libc::EINVAL));
         }
         engine::enter();
-        if config::USED.load(core::sync::atomic::Ordering::Relaxed) != 0 {
+        if config::in_use() {
             return Err(Errno(libc::EBUSY));
         }
         // SAFETY: the size is the structure's own.

@@ -56,7 +56,9 @@ pub enum Task {
 pub struct Suspicion {
     /// Where the connection came from: it limits who can hold it.
     pub origin: Origin,
-    /// Whether the whole process is about to end, so that its own numbers do not count.
+    /// The number the connection has in the program's table, which is about to be closed.
+    pub number: Fd,
+    /// Whether the whole process is about to end, so that none of its own numbers counts.
     pub exiting: bool,
 }
 
@@ -69,7 +71,7 @@ pub enum Origin {
     Received,
 }
 
-const WIRE_LENGTH: usize = 8;
+const WIRE_LENGTH: usize = 12;
 
 impl Request {
     fn encode(self) -> [u8; WIRE_LENGTH] {
@@ -77,19 +79,21 @@ impl Request {
             Deadline::Default => (0, 0u8),
             Deadline::Exactly(ms) => (ms, 1),
         };
-        let (task, exiting) = match self.task {
-            Task::Drain => (0u8, false),
-            Task::Search(Suspicion { origin: Origin::Accepted, exiting }) => (1, exiting),
-            Task::Search(Suspicion { origin: Origin::Received, exiting }) => (2, exiting),
-            Task::ShutRead => (3, false),
+        let (task, number, exiting) = match self.task {
+            Task::Drain => (0u8, 0, false),
+            Task::Search(Suspicion { origin: Origin::Accepted, number, exiting }) => (1, number, exiting),
+            Task::Search(Suspicion { origin: Origin::Received, number, exiting }) => (2, number, exiting),
+            Task::ShutRead => (3, 0, false),
         };
         let [a, b, c, d] = milliseconds.to_ne_bytes();
-        [a, b, c, d, exact, task, u8::from(exiting), 0]
+        let [e, f, g, h] = number.to_ne_bytes();
+        [a, b, c, d, e, f, g, h, exact, task, u8::from(exiting), 0]
     }
 
-    fn decode([a, b, c, d, exact, task, exiting, _]: [u8; WIRE_LENGTH]) -> Request {
+    fn decode([a, b, c, d, e, f, g, h, exact, task, exiting, _]: [u8; WIRE_LENGTH]) -> Request {
         let milliseconds = u32::from_ne_bytes([a, b, c, d]);
-        let suspicion = |origin| Task::Search(Suspicion { origin, exiting: exiting != 0 });
+        let number = Fd::from_ne_bytes([e, f, g, h]);
+        let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting: exiting != 0 });
         Request {
             deadline: if exact == 0 { Deadline::Default } else { Deadline::Exactly(milliseconds) },
             task: match task {
@@ -259,8 +263,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_request_survives_the_wire(ms in any::<u32>(), exact in any::<bool>(), task in 0u8..4, exiting in any::<bool>()) {
-            let suspicion = |origin| Task::Search(Suspicion { origin, exiting });
+        fn a_request_survives_the_wire(
+            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..4, number in 0..Fd::MAX, exiting in any::<bool>()
+        ) {
+            let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting });
             let request = Request {
                 deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
                 task: match task {

@@ -13,25 +13,37 @@ use crate::handover::{Origin, Suspicion};
 use crate::sys::{self, process, Fd};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
 
 /// Processes this one was forked from while it ran the same program, nearest first; 0 ends the list.
 static LINEAGE: [AtomicI32; 8] = [const { AtomicI32::new(0) }; 8];
+/// The children forked most recently, in no order.
+static CHILDREN: [AtomicI32; 8] = [const { AtomicI32::new(0) }; 8];
+static NEXT_CHILD: AtomicU32 = AtomicU32::new(0);
 
-/// In a forked child: the parent joins the lineage.
+/// A child was forked. It is where to look first: a server that forks for each connection has it there.
+pub fn remember_child(pid: i32) {
+    let at = NEXT_CHILD.fetch_add(1, Ordering::Relaxed) as usize % CHILDREN.len();
+    if let Some(place) = CHILDREN.get(at) {
+        place.store(pid, Ordering::Relaxed);
+    }
+}
+
+/// In a forked child: the parent joins the lineage, and its children are not ours.
 pub fn remember_parent(pid: i32) {
     let mut carried = pid;
     for place in &LINEAGE {
         carried = place.swap(carried, Ordering::Relaxed);
     }
+    CHILDREN.iter().for_each(|place| place.store(0, Ordering::Relaxed));
 }
 
-/// The process this one was forked from while it ran the same program.
-pub fn parent() -> Option<i32> {
-    LINEAGE.first().map(|p| p.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+/// Those most likely to hold what this process holds: the parent and the recent children.
+fn nearest_kin() -> impl Iterator<Item = i32> {
+    LINEAGE.iter().take(1).chain(&CHILDREN).map(|place| place.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
 }
 
 fn in_lineage(pid: i32) -> bool {
@@ -39,21 +51,21 @@ fn in_lineage(pid: i32) -> bool {
 }
 
 /// A text on the stack, NUL-terminated.
-pub struct Path {
+struct Path {
     bytes: [u8; 48],
     length: usize,
 }
 
 impl Path {
     /// From format arguments; what does not fit is cut (no path here is longer).
-    pub fn new(text: core::fmt::Arguments<'_>) -> Path {
+    fn new(text: core::fmt::Arguments<'_>) -> Path {
         let mut path = Path { bytes: [0; 48], length: 0 };
         let _ = path.write_fmt(text);
         path
     }
 
     /// As a C string.
-    pub fn as_c_str(&self) -> &CStr {
+    fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
     }
 }
@@ -83,14 +95,14 @@ fn socket_inode(link: &[u8]) -> Option<u64> {
 }
 
 /// The inode of the socket that number `fd` of process `pid` refers to.
-pub fn socket_of(pid: i32, fd: Fd) -> Option<u64> {
+fn socket_of(pid: i32, fd: Fd) -> Option<u64> {
     let mut link = [0u8; 64];
     let path = Path::new(format_args!("/proc/{pid}/fd/{fd}"));
     let length = sys::read_link(libc::AT_FDCWD, path.as_c_str(), &mut link).ok()?;
     socket_inode(link.get(..length)?)
 }
 
-/// One socket looked for, and whether a holder was found (or must be assumed).
+/// One socket looked for.
 #[derive(Clone, Copy)]
 pub struct Search {
     /// Of the socket.
@@ -98,13 +110,40 @@ pub struct Search {
     /// Who may hold it.
     pub suspicion: Suspicion,
     /// The answer.
-    pub held: bool,
+    pub found: Found,
 }
 
-/// Fills in `held` for every search: one pass over /proc.
+/// Who holds a socket besides the drain thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nobody.
+    Nobody,
+    /// Somebody, or nobody can tell.
+    Somebody,
+    /// The number that is about to be closed still is open, whoever else may be there. Look again: only a look after
+    /// one's own close counts. Of two holders that close together at least one then looks after both closes, so they
+    /// never both find the other.
+    NotYetClosed,
+}
+
+/// Fills in what was found, for every search: at the likeliest places first, then in one pass over /proc.
 pub fn find(searches: &mut [Search]) {
-    if pass(searches).is_err() {
-        searches.iter_mut().for_each(|s| s.held = true);
+    let own = process::pid();
+    for search in searches.iter_mut() {
+        let number = search.suspicion.number;
+        let open_in = |pid| socket_of(pid, number) == Some(search.inode);
+        search.found = if !search.suspicion.exiting && open_in(own) {
+            Found::NotYetClosed
+        } else if nearest_kin().any(open_in) {
+            Found::Somebody
+        } else {
+            Found::Nobody
+        };
+    }
+    if searches.iter().any(|s| s.found == Found::Nobody) && pass(searches).is_err() {
+        for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
+            search.found = Found::Somebody;
+        }
     }
 }
 
@@ -117,7 +156,7 @@ fn pass(searches: &mut [Search]) -> sys::Result<()> {
     let mut failure = Ok(());
     let listed = each_number(proc, &mut |pid| {
         let Ok(pid) = i32::try_from(pid) else { return };
-        if searches.iter().all(|s| s.held) {
+        if searches.iter().all(|s| s.found != Found::Nobody) {
             return;
         }
         match look_into(pid, pid == own, searches) {
@@ -127,7 +166,11 @@ fn pass(searches: &mut [Search]) -> sys::Result<()> {
             Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => {}
             Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
                 let relation = relation(pid, own);
-                searches.iter_mut().for_each(|s| s.held |= relation.may_hold(s.suspicion.origin));
+                for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
+                    if relation.may_hold(search.suspicion.origin) {
+                        search.found = Found::Somebody;
+                    }
+                }
             }
             Err(e) => failure = Err(e),
         }
@@ -147,8 +190,10 @@ fn look_into(pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
         match sys::read_link(directory, name.as_c_str(), &mut link) {
             Ok(length) => {
                 if let Some(inode) = socket_inode(link.get(..length).unwrap_or(&[])) {
-                    let counts = |s: &&mut Search| s.inode == inode && !(own && s.suspicion.exiting);
-                    searches.iter_mut().filter(counts).for_each(|s| s.held = true);
+                    let found = |s: &&mut Search| s.inode == inode && !(own && s.suspicion.exiting);
+                    for search in searches.iter_mut().filter(|s| s.found == Found::Nobody).filter(found) {
+                        search.found = Found::Somebody;
+                    }
                 }
             }
             Err(e) if e.is(libc::ENOENT) => {}
@@ -264,17 +309,22 @@ mod tests {
         let open = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let held = sys::identity(open.as_raw_fd()).unwrap().inode;
         assert_eq!(socket_of(std::process::id() as i32, open.as_raw_fd()), Some(held));
-        let suspicion = Suspicion { origin: Origin::Accepted, exiting: false };
-        let search = |inode| Search { inode, suspicion, held: false };
-        let mut searches = [search(held), search(u64::MAX)];
-        find(&mut searches);
-        assert_eq!(searches.map(|s| s.held), [true, false]);
-        let mut searches = [Search { suspicion: Suspicion { exiting: true, ..suspicion }, ..search(held) }];
-        find(&mut searches);
-        assert!(!searches[0].held, "a process that ends is no holder itself");
+        let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
+        let look = |inode, suspicion| {
+            let mut searches = [Search { inode, suspicion, found: Found::Nobody }];
+            find(&mut searches);
+            searches[0].found
+        };
+        assert_eq!(look(held, suspicion), Found::Somebody);
+        assert_eq!(look(u64::MAX, suspicion), Found::Nobody);
+        assert_eq!(look(held, Suspicion { exiting: true, ..suspicion }), Found::Nobody);
+        let closing = Suspicion { number: open.as_raw_fd(), ..suspicion };
+        assert_eq!(look(held, closing), Found::NotYetClosed);
+        let second = open.try_clone().unwrap();
+        let other = Suspicion { number: second.as_raw_fd() + 1, ..suspicion };
         drop(open);
-        let mut searches = [search(held)];
-        find(&mut searches);
-        assert!(!searches[0].held);
+        assert_eq!(look(held, other), Found::Somebody);
+        drop(second);
+        assert_eq!(look(held, suspicion), Found::Nobody);
     }
 }

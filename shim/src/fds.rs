@@ -40,6 +40,8 @@ pub(crate) enum Role {
     TcpListener,
     /// Listens for something else.
     OtherListener,
+    /// An epoll set.
+    EpollSet,
 }
 
 const ROLE: u64 = 0b111;
@@ -61,8 +63,10 @@ pub(crate) struct Facts(u64);
 pub(crate) enum Epolls {
     /// In these, by this process, under this number.
     Known([Option<Fd>; 2]),
-    /// In more than are kept, or in sets inherited over a fork: they cannot be told or must not be touched.
-    Unknowable,
+    /// In more than are kept here.
+    Many,
+    /// Registered before a fork, by the parent: its sets must not be touched.
+    Inherited,
 }
 
 impl Facts {
@@ -79,6 +83,7 @@ impl Facts {
             3 => Role::Received,
             4 => Role::TcpListener,
             5 => Role::OtherListener,
+            6 => Role::EpollSet,
             _ => Role::Unknown,
         }
     }
@@ -106,9 +111,11 @@ impl Facts {
             0 => None,
             epoll => Some(epoll as Fd - 1),
         });
-        let inherited = self.0 >> GENERATION_SHIFT & GENERATION_BITS != generation();
-        if self.0 & MANY_EPOLLS != 0 || (inherited && sets != [None; 2]) {
-            Epolls::Unknowable
+        let registered = sets != [None; 2] || self.0 & MANY_EPOLLS != 0;
+        if registered && self.0 >> GENERATION_SHIFT & GENERATION_BITS != generation() {
+            Epolls::Inherited
+        } else if self.0 & MANY_EPOLLS != 0 {
+            Epolls::Many
         } else {
             Epolls::Known(sets)
         }
@@ -122,6 +129,7 @@ impl Facts {
             Role::Received => 3,
             Role::TcpListener => 4,
             Role::OtherListener => 5,
+            Role::EpollSet => 6,
         };
         Facts(self.0 & !ROLE | number)
     }

@@ -4,11 +4,11 @@
 //! but one: a number that is ours, not the program's.
 
 use crate::errno;
-use crate::fds::{self, Epolls, Facts, Role};
-use crate::{children, gate};
+use crate::fds::{self, Facts, Role};
+use crate::{epolls, gate};
 use engine::config::{self, Side};
 use engine::drain::Deadline;
-use engine::engine::{self as core, Caller, Holding};
+use engine::engine::{self as core, Caller, Handled, Holding};
 use engine::handover::{self, Origin, Suspicion};
 use engine::sys::{self, socket, Fd};
 
@@ -40,11 +40,14 @@ fn end_known(fd: Fd) {
         return;
     }
     let facts = fds::take(fd);
+    if facts.role() == Role::EpollSet {
+        epolls::ended(fd);
+    }
     if !gate::is_open() {
         return;
     }
     let Some(holding) = holding(fd, facts, false) else { return };
-    if !leave_epolls(fd, facts) {
+    if !epolls::leave(fd, facts) {
         return;
     }
     core::let_go(fd, Deadline::Default, holding, Caller::Hook);
@@ -72,49 +75,45 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     if origin == Origin::Accepted && alone && fds::unforked(fd) {
         return Some(Holding::Exclusive);
     }
-    (!children::share(fd)).then_some(Holding::Unproven(Suspicion { origin, exiting }))
+    Some(Holding::Unproven(Suspicion { origin, number: fd, exiting }))
 }
 
 /// The process is about to end: the connections it still holds linger, if they have something to lose (unread input, or
 /// output that is not acknowledged). `flush` sees to it that what the program still buffers for one has left.
 pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
+    // Put in the place of what is handed over: other processes that look for a holder must not find this one any more.
+    // The numbers stay taken, for what else still runs here.
+    let inert = sys::epoll_create();
     let mut last = None;
     fds::each_known(0, u32::MAX, &mut |fd| {
         let facts = fds::facts(fd);
-        if !facts.connection() || !flush(fd) || !has_something_to_lose(fd) {
+        if !facts.connection() || !flush(fd) {
             return;
         }
         let identity = sys::identity(fd).ok();
         // Under inetd 0, 1 and 2 are one connection.
-        if last.is_none_or(|before| Some(before) != identity) {
-            if let Some(holding) = holding(fd, facts, true) {
-                core::let_go(fd, Deadline::Default, holding, Caller::Hook);
+        let handed = last.is_some() && last == identity
+            || has_something_to_lose(fd)
+                && holding(fd, facts, true).is_some_and(|h| {
+                    core::let_go(fd, Deadline::Default, h, Caller::Hook) == Handled::HandedOver
+                });
+        if handed {
+            last = identity;
+            if let Ok(inert) = inert {
+                let _ = sys::dup_onto(inert, fd);
             }
         }
-        last = identity;
     });
+    if let Ok(inert) = inert {
+        let _ = sys::close(inert);
+    }
 }
 
 fn has_something_to_lose(fd: Fd) -> bool {
     socket::unread(fd).is_ok_and(|n| n > 0) || socket::unacknowledged(fd).is_ok_and(|n| n > 0)
 }
 
-/// Removes `fd` from the epoll sets the program registered it in: a registration belongs to the open file description
-/// (epoll(7), "Questions and answers"), and would outlive the number while we hold a reference.
-fn leave_epolls(fd: Fd, facts: Facts) -> bool {
-    match facts.epolls() {
-        Epolls::Unknowable => false,
-        Epolls::Known(sets) => {
-            for epoll in sets.into_iter().flatten() {
-                let _ = sys::epoll_remove(epoll, fd);
-            }
-            true
-        }
-    }
-}
-
-/// The program hands `fd` over itself, through the C interface.
-pub(crate) fn release(fd: Fd) {
-    let facts = fds::take(fd);
-    leave_epolls(fd, facts);
+/// The program hands `fd` over itself, through the C interface. False where it may still get events for it.
+pub(crate) fn release(fd: Fd) -> bool {
+    epolls::leave(fd, fds::take(fd))
 }

@@ -12,7 +12,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-mod children;
+mod epolls;
 mod errno;
 mod fds;
 mod gate;

@@ -1,7 +1,7 @@
 //! The constructor, the fork handlers and the destructor.
 
 use crate::fds::{self, Role};
-use crate::{children, gate, hooks, letting_go, real, streams};
+use crate::{gate, hooks, letting_go, real, streams};
 use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::engine::{self as life, Host};
@@ -59,7 +59,6 @@ unsafe extern "C" fn before_fork() {
 unsafe extern "C" fn in_child() {
     ENDING.store(false, Ordering::Relaxed);
     fds::in_child();
-    children::forget();
     holders::remember_parent(life::owner());
     life::enter();
 }

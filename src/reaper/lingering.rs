@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
 use crate::handover::{self, Received, Request, Suspicion, Task};
-use crate::holders;
+use crate::holders::{self, Found, Search};
 use crate::input;
 use crate::log;
 use crate::stats;
@@ -31,6 +31,8 @@ const UPLOAD_BYTES: u64 = 256 << 10;
 const LOW_WATER: i32 = 1 << 20;
 /// Messages received in one turn.
 const COLLECT: usize = 1024;
+/// A caller that was preempted between handing a connection over and closing its number is given so long.
+const PATIENCE_MS: u64 = 1000;
 /// Deadlines handled in one turn; the rest have theirs right after it.
 const TURN_DEADLINES: usize = 1024;
 /// Numbers the thread needs for itself and for looking through /proc.
@@ -51,6 +53,8 @@ struct Searching {
     inode: u64,
     suspicion: Suspicion,
     request: Request,
+    /// When waiting for the caller's own close ends.
+    patience_ms: u64,
 }
 
 /// The state of the thread.
@@ -59,6 +63,8 @@ pub(super) struct Reaper {
     epoll: Fd,
     limits: Limits,
     max: usize,
+    /// How many may linger now: `max`, or what the descriptor limit leaves.
+    room: usize,
     drains: Region<Drain>,
     wheel: Wheel,
     order: Order,
@@ -80,6 +86,7 @@ impl Reaper {
             epoll: table.epoll,
             limits,
             max,
+            room: max,
             drains: Region::new(ids)?,
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
@@ -95,12 +102,9 @@ impl Reaper {
         handover::begin_collecting();
         self.now = process::now_ms();
         let room = process::descriptor_limit().saturating_sub(OWN_NUMBERS + holders::BATCH as u64);
-        let max = self.max.min(room as usize);
+        self.room = self.max.min(room as usize);
         let mut received = 0;
         while received < COLLECT {
-            if self.order.len() >= max {
-                self.evict();
-            }
             match handover::receive(self.channel) {
                 Ok(Received::Connection(fd, request)) => self.admit(fd, request),
                 Ok(Received::Lost) => stats::finish(Outcome::Closed, 0),
@@ -131,7 +135,8 @@ impl Reaper {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
         };
-        let searching = Searching { fd, inode: identity.inode, suspicion, request };
+        let patience_ms = self.now + PATIENCE_MS;
+        let searching = Searching { fd, inode: identity.inode, suspicion, request, patience_ms };
         if self.searching.iter().all(Option::is_some) {
             self.search_now();
         }
@@ -178,6 +183,9 @@ impl Reaper {
         let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
         let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
         let _ = drain.received(self.now, drained.discarded(), &self.limits);
+        if self.order.len() >= self.room {
+            self.evict();
+        }
         let Some(place) = self.drains.get_mut(fd as usize) else {
             return self.close(fd, Outcome::Evicted, &drain);
         };
@@ -325,25 +333,28 @@ impl Reaper {
 
     fn search_now(&mut self) {
         let started = process::now_ms();
-        let nobody = Suspicion { origin: handover::Origin::Accepted, exiting: false };
-        let mut searches = [holders::Search { inode: 0, suspicion: nobody, held: false }; holders::BATCH];
+        let nobody = Suspicion { origin: handover::Origin::Accepted, number: -1, exiting: false };
+        let empty = Search { inode: 0, suspicion: nobody, found: Found::Nobody };
+        let mut searches = [empty; holders::BATCH];
         let mut count = 0;
         for (search, searching) in searches.iter_mut().zip(self.searching.iter().flatten()) {
             let Searching { inode, suspicion, .. } = *searching;
-            *search = holders::Search { inode, suspicion, held: false };
+            *search = Search { inode, suspicion, ..empty };
             count += 1;
         }
         holders::find(searches.get_mut(..count).unwrap_or(&mut []));
         self.now = process::now_ms();
-        self.search_after_ms = self.now + (self.now - started) * 9;
-        let found = core::mem::replace(&mut self.searching, [None; holders::BATCH]);
-        for (searching, search) in found.into_iter().flatten().zip(searches) {
-            if search.held {
-                self.drop_as_shared(searching.fd);
-            } else {
-                self.linger_as_last_holder(searching.fd, searching.request);
+        self.search_after_ms = self.now + ((self.now - started) * 9).max(1);
+        let mut again = [None; holders::BATCH];
+        let looked_for = core::mem::replace(&mut self.searching, [None; holders::BATCH]);
+        for ((searching, search), place) in looked_for.into_iter().flatten().zip(searches).zip(&mut again) {
+            match search.found {
+                Found::Nobody => self.linger_as_last_holder(searching.fd, searching.request),
+                Found::NotYetClosed if self.now < searching.patience_ms => *place = Some(searching),
+                Found::NotYetClosed | Found::Somebody => self.drop_as_shared(searching.fd),
             }
         }
+        self.searching = again;
     }
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.

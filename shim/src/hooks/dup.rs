@@ -2,8 +2,9 @@
 //! another is put in their place.
 
 use super::hook;
+use crate::fds::{self, Role};
 use crate::letting_go::{self, Next};
-use crate::{errno, fds, real};
+use crate::{epolls, errno, real};
 use engine::engine as core;
 use engine::handover;
 use engine::sys::{self, Fd};
@@ -81,7 +82,11 @@ pub(super) fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
 pub(super) fn noted(old: Fd, new: c_int) -> c_int {
     let worth_it = new >= 0 && !(fds::facts(old).none() && fds::facts(new).none());
     if worth_it && core::owned() {
-        fds::duplicate(old, new);
+        if fds::facts(old).role() == Role::EpollSet {
+            epolls::duplicated(new);
+        } else {
+            fds::duplicate(old, new);
+        }
     }
     new
 }

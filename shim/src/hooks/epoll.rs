@@ -1,6 +1,6 @@
-//! epoll_ctl(2): which sets a connection is in.
+//! epoll_create(2) and epoll_ctl(2): which epoll sets there are, and which a connection is in.
 
-use crate::fds;
+use crate::{epolls, fds};
 use libc::{c_int, epoll_event};
 
 // *Contract:* adds, changes or removes a registration.
@@ -22,7 +22,10 @@ unsafe fn watch(epoll: c_int, operation: c_int, fd: c_int, event: *mut epoll_eve
     let result = unsafe { redhook::real!(epoll_ctl)(epoll, operation, fd, event) };
     if result == 0 && engine::engine::owned() {
         match operation {
-            libc::EPOLL_CTL_ADD => fds::enter_epoll(fd, epoll),
+            libc::EPOLL_CTL_ADD => {
+                epolls::seen(epoll);
+                fds::enter_epoll(fd, epoll);
+            }
             libc::EPOLL_CTL_DEL => fds::leave_epoll(fd, epoll),
             _ => {}
         }
@@ -30,6 +33,32 @@ unsafe fn watch(epoll: c_int, operation: c_int, fd: c_int, event: *mut epoll_eve
     result
 }
 
+// *Contract:* a new epoll set. *Why hooked:* a second number for it, made before it is first used, must be known too.
+// *errno:* of the real call. *Signal safety:* async-signal-safe; no cancellation point.
+redhook::hook! {
+    unsafe fn epoll_create(size: c_int) -> c_int => hook_epoll_create {
+        // SAFETY: epoll_create(2) takes an integer.
+        created(unsafe { redhook::real!(epoll_create)(size) })
+    }
+}
+
+// As epoll_create, with flags.
+redhook::hook! {
+    unsafe fn epoll_create1(flags: c_int) -> c_int => hook_epoll_create1 {
+        // SAFETY: epoll_create1(2) takes an integer.
+        created(unsafe { redhook::real!(epoll_create1)(flags) })
+    }
+}
+
+fn created(epoll: c_int) -> c_int {
+    if epoll >= 0 && engine::engine::owned() {
+        epolls::seen(epoll);
+    }
+    epoll
+}
+
 pub(super) fn find() {
+    redhook::real!(epoll_create);
+    redhook::real!(epoll_create1);
     redhook::real!(epoll_ctl);
 }

@@ -5,8 +5,9 @@
 //! wrapped in a function: its hook counts and jumps.
 
 use super::hook;
-use crate::{children, fds, real};
+use crate::{fds, real};
 use core::ffi::{c_char, c_int, c_void};
+use engine::holders;
 use libc::pid_t;
 
 // *Contract:* a child with a copy of the descriptor table.
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn vfork() -> pid_t {
 
 fn remembered(pid: pid_t) -> pid_t {
     if pid > 0 {
-        children::remember(pid);
+        holders::remember_child(pid);
     }
     pid
 }
