@@ -9,14 +9,23 @@ INSTALL ?= install
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOVERSION := 0
+MANDIR ?= $(PREFIX)/share/man
 OUT := target/release
+MAN := $(OUT)/man
 SHARED := liblinger.so.$(VERSION)
 
-.PHONY: all demo test check header c-tests install uninstall clean help tools format lint header-check symbols-check \
-        licences unit loom e2e linked-tests
+.PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
+        symbols-check licences unit e2e linked-tests
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
+	@$(MAKE) -s man
+
+man: ## Build the manual pages (needs scdoc)
+	@mkdir -p $(MAN)
+	@if command -v scdoc >/dev/null; then \
+	  for page in liblinger.7 linger_close.3; do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
+	else echo 'no scdoc, no manual pages: apt-get install scdoc'; fi
 
 help: ## Say what the targets do
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,14 +38,11 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests e2e ## Run all tests
+test: tools all unit c-tests linked-tests e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
 	$(CARGO) test --release -p linger
-
-loom: ## Lock-free parts under every interleaving
-	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test --release -p linger --test loom
 
 c-tests: all ## C programs: bare, preloaded, linked
 	$(MAKE) -C c-tests check
@@ -72,7 +78,8 @@ symbols-check: all
 licences:
 	$(CARGO) deny check licenses bans sources
 
-install: all ## Install library, header and linger.pc
+install: ## Install library, header, linger.pc and manual pages
+	@test -e $(OUT)/liblinger.so || { echo 'nothing to install yet: run make first'; exit 1; }
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 755 $(OUT)/liblinger.so '$(DESTDIR)$(LIBDIR)/$(SHARED)'
 	ln -sf $(SHARED) '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)'
@@ -82,11 +89,14 @@ install: all ## Install library, header and linger.pc
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
 	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
+	@for page in $(wildcard $(MAN)/*.[37]); do \
+	  $(INSTALL) -D -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(LIBDIR)/$(SHARED)' '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)' \
 	  '$(DESTDIR)$(LIBDIR)/liblinger.so' '$(DESTDIR)$(LIBDIR)/liblinger.a' \
-	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
+	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc' \
+	  '$(DESTDIR)$(MANDIR)/man7/liblinger.7' '$(DESTDIR)$(MANDIR)/man3/linger_close.3'
 
 clean: ## Remove what was built
 	$(CARGO) clean

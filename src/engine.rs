@@ -98,7 +98,7 @@ pub fn forget_parent() {
 
 /// Reserves the channel. A safe place to start the thread, too, if one was wanted in a signal handler.
 pub fn prepare() {
-    if handover::number().is_none() {
+    if handover::number().is_none() && config::max_connections() > 0 {
         make_channel();
     }
     if WANTED.load(Ordering::Relaxed) != 0 && WANTED.swap(0, Ordering::Relaxed) != 0 {
@@ -132,15 +132,22 @@ pub fn observe(fd: Fd) -> Observed {
     observed
 }
 
-/// Lets go of the connection `fd`, whatever it is.
-pub fn let_go(fd: Fd, deadline: Deadline, holding: Holding, caller: Caller) -> Handled {
+/// Lets go of the connection `fd`, whatever it is. `withdraw` removes it from the program's epoll sets; it is called only if
+/// the connection is going to outlive its number, and answers false where that cannot be told.
+pub fn let_go(
+    fd: Fd,
+    deadline: Deadline,
+    holding: Holding,
+    caller: Caller,
+    withdraw: &dyn Fn() -> bool,
+) -> Handled {
     config::note_use();
     let observed = observe(fd);
     let verdict = verdict::decide(&observed, config::when());
     match (verdict, holding) {
         (Verdict::Close(_), _) => Handled::Plain,
         // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
-        (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller),
+        (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller, withdraw),
         (Verdict::Discard, Holding::Exclusive) => {
             let discarded = input::discard_what_is_here(fd);
             stats::count(Outcome::Fin, discarded);
@@ -151,13 +158,18 @@ pub fn let_go(fd: Fd, deadline: Deadline, holding: Holding, caller: Caller) -> H
             if observed.linger_seconds.is_some() {
                 let _ = socket::clear_linger(fd);
             }
-            half_close_and_hand_over(fd, deadline, caller)
+            half_close_and_hand_over(fd, deadline, caller, withdraw)
         }
     }
 }
 
-fn half_close_and_hand_over(fd: Fd, deadline: Deadline, caller: Caller) -> Handled {
-    let possible = deadline != Deadline::Exactly(0) && ready(caller);
+fn half_close_and_hand_over(
+    fd: Fd,
+    deadline: Deadline,
+    caller: Caller,
+    withdraw: &dyn Fn() -> bool,
+) -> Handled {
+    let possible = deadline != Deadline::Exactly(0) && ready(caller) && withdraw();
     // FIN leaves now, no later than it would have with close(2).
     if socket::shut_write(fd).is_err() {
         return Handled::Plain;
@@ -174,9 +186,15 @@ fn half_close_and_hand_over(fd: Fd, deadline: Deadline, caller: Caller) -> Handl
     Handled::Drained
 }
 
-fn search_later(fd: Fd, deadline: Deadline, suspicion: Suspicion, caller: Caller) -> Handled {
+fn search_later(
+    fd: Fd,
+    deadline: Deadline,
+    suspicion: Suspicion,
+    caller: Caller,
+    withdraw: &dyn Fn() -> bool,
+) -> Handled {
     let request = Request { deadline, task: Task::Search(suspicion) };
-    if deadline != Deadline::Exactly(0) && ready(caller) && hand_over(fd, request) {
+    if deadline != Deadline::Exactly(0) && ready(caller) && withdraw() && hand_over(fd, request) {
         Handled::HandedOver
     } else {
         Handled::Plain
@@ -304,9 +322,10 @@ pub fn retire() {
 
 /// What the shim knows and the engine needs when a program calls the C interface under it.
 pub struct Host {
-    /// Removes `fd` from the epoll sets of the program and forgets what is known of the number. Called before the
-    /// connection is handed over; false where it may still be in one.
-    pub release: fn(Fd) -> bool,
+    /// Removes `fd` from the epoll sets of the program; false where it may still be in one.
+    pub withdraw: fn(Fd) -> bool,
+    /// Forgets what is known of the number `fd`, which is about to be closed.
+    pub forget: fn(Fd),
     /// Whether close(2) itself lingers in this process.
     pub active: fn() -> bool,
 }
@@ -318,10 +337,16 @@ pub fn set_host(host: &'static Host) {
     let _ = HOST.set(host);
 }
 
-/// Tells the shim, if there is one, that `fd` is about to be handed over. False where the program might still get
-/// events for it, so that it must be closed now.
-pub fn release(fd: Fd) -> bool {
-    HOST.get().is_none_or(|host| (host.release)(fd))
+/// Has the shim, if there is one, remove `fd` from the program's epoll sets. False where it may still be in one.
+pub fn withdraw(fd: Fd) -> bool {
+    HOST.get().is_none_or(|host| (host.withdraw)(fd))
+}
+
+/// Tells the shim, if there is one, that the number `fd` is about to be closed.
+pub fn forget(fd: Fd) {
+    if let Some(host) = HOST.get() {
+        (host.forget)(fd);
+    }
 }
 
 /// Whether the shim is there and on.

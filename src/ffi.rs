@@ -168,8 +168,8 @@ pub extern "C" fn linger_close(fd: c_int, timeout_ms: c_int) -> c_int {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
         sys::status_flags(fd)?;
-        let deadline = if engine::release(fd) { deadline } else { Deadline::Exactly(0) };
-        engine::let_go(fd, deadline, Holding::Exclusive, Caller::Interface);
+        engine::let_go(fd, deadline, Holding::Exclusive, Caller::Interface, &|| engine::withdraw(fd));
+        engine::forget(fd);
         sys::close(fd).map(|()| 0)
     })
 }
@@ -186,7 +186,7 @@ pub extern "C" fn linger_close_wait(fd: c_int, timeout_ms: c_int) -> c_int {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
         sys::status_flags(fd)?;
-        engine::release(fd);
+        engine::forget(fd);
         blocking::close(fd, deadline).map(|outcome: Outcome| outcome as c_int)
     })
 }

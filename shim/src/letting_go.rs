@@ -46,11 +46,9 @@ fn end_known(fd: Fd) {
     if !gate::is_open() {
         return;
     }
-    let Some(holding) = holding(fd, facts, false) else { return };
-    if !epolls::leave(fd, facts) {
-        return;
+    if let Some(holding) = holding(fd, facts, false) {
+        core::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
     }
-    core::let_go(fd, Deadline::Default, holding, Caller::Hook);
 }
 
 /// Whether `fd` is a connection that [`before_end_of`] may linger on.
@@ -95,7 +93,7 @@ pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
         let handed = last.is_some() && last == identity
             || has_something_to_lose(fd)
                 && holding(fd, facts, true).is_some_and(|h| {
-                    core::let_go(fd, Deadline::Default, h, Caller::Hook) == Handled::HandedOver
+                    core::let_go(fd, Deadline::Default, h, Caller::Hook, &|| true) == Handled::HandedOver
                 });
         if handed {
             last = identity;
@@ -114,6 +112,11 @@ fn has_something_to_lose(fd: Fd) -> bool {
 }
 
 /// The program hands `fd` over itself, through the C interface. False where it may still get events for it.
-pub(crate) fn release(fd: Fd) -> bool {
-    epolls::leave(fd, fds::take(fd))
+pub(crate) fn withdraw(fd: Fd) -> bool {
+    epolls::leave(fd, fds::facts(fd))
+}
+
+/// The program's number `fd` is about to be closed without a hook.
+pub(crate) fn forget(fd: Fd) {
+    fds::take(fd);
 }

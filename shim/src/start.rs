@@ -16,7 +16,8 @@ static CONSTRUCTOR: extern "C" fn() = construct;
 #[link_section = ".fini_array"]
 static DESTRUCTOR: extern "C" fn() = destruct;
 
-static HOST: Host = Host { release: letting_go::release, active: gate::is_open };
+static HOST: Host =
+    Host { withdraw: letting_go::withdraw, forget: letting_go::forget, active: gate::is_open };
 
 extern "C" fn construct() {
     real::find_all();
