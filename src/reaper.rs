@@ -10,6 +10,8 @@
 //! in time, so that one firehose cannot starve the rest.
 
 mod lingering;
+mod peers;
+mod searching;
 mod shutting;
 mod table;
 

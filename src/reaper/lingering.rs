@@ -4,14 +4,15 @@
 //! searched for holders is in `searching` only. Every connection received is closed exactly once, by
 //! [`Reaper::close`].
 
+use super::peers::Peers;
+use super::searching::Searching;
 use super::shutting::Shutting;
 use super::table::Table;
 use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
-use crate::handover::{self, Received, Request, Suspicion, Task};
-use crate::holders::{self, Found, Search};
+use crate::handover::{self, Received, Request, Task};
+use crate::holders;
 use crate::input;
-use crate::log;
 use crate::stats;
 use crate::sys::memory::{Region, Zeroed};
 use crate::sys::socket;
@@ -31,8 +32,6 @@ const UPLOAD_BYTES: u64 = 256 << 10;
 const LOW_WATER: i32 = 1 << 20;
 /// Messages received in one turn.
 const COLLECT: usize = 1024;
-/// A caller that was preempted between handing a connection over and closing its number is given so long.
-const PATIENCE_MS: u64 = 1000;
 /// Deadlines handled in one turn; the rest have theirs right after it.
 const TURN_DEADLINES: usize = 1024;
 /// Numbers the thread needs for itself and for looking through /proc.
@@ -46,17 +45,6 @@ enum Read {
     Ended(Outcome),
 }
 
-/// A connection whose holders are being looked for.
-#[derive(Clone, Copy)]
-struct Searching {
-    fd: Fd,
-    inode: u64,
-    suspicion: Suspicion,
-    request: Request,
-    /// When waiting for the caller's own close ends.
-    patience_ms: u64,
-}
-
 /// The state of the thread.
 pub(super) struct Reaper {
     channel: Fd,
@@ -66,13 +54,14 @@ pub(super) struct Reaper {
     /// How many may linger now: `max`, or what the descriptor limit leaves.
     room: usize,
     drains: Region<Drain>,
+    peers: Peers,
     wheel: Wheel,
     order: Order,
-    searching: [Option<Searching>; holders::BATCH],
-    shutting: Shutting,
+    pub(super) searching: [Option<Searching>; holders::BATCH],
+    pub(super) shutting: Shutting,
     /// No search before this time: a search may take a tenth of the thread's time at most.
-    search_after_ms: u64,
-    now: u64,
+    pub(super) search_after_ms: u64,
+    pub(super) now: u64,
 }
 
 impl Reaper {
@@ -88,6 +77,7 @@ impl Reaper {
             max,
             room: max,
             drains: Region::new(ids)?,
+            peers: Peers::new(ids)?,
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
             searching: [None; holders::BATCH],
@@ -131,21 +121,6 @@ impl Reaper {
         }
     }
 
-    fn search_later(&mut self, fd: Fd, suspicion: Suspicion, request: Request) {
-        let Ok(identity) = sys::identity(fd) else {
-            return self.drop_as_shared(fd);
-        };
-        let patience_ms = self.now + PATIENCE_MS;
-        let searching = Searching { fd, inode: identity.inode, suspicion, request, patience_ms };
-        if self.searching.iter().all(Option::is_some) {
-            self.search_now();
-        }
-        match self.searching.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(searching),
-            None => self.drop_as_shared(fd),
-        }
-    }
-
     /// Shuts the read halves whose moment has passed.
     pub(super) fn shut_what_is_due(&mut self) {
         self.shutting.shut_what_is_due(self.now);
@@ -170,7 +145,8 @@ impl Reaper {
 
     /// The half-close is done and nobody else holds it: discard what is here, and wait for the rest if there may be
     /// any.
-    fn linger(&mut self, fd: Fd, request: Request) {
+    pub(super) fn linger(&mut self, fd: Fd, request: Request) {
+        self.peers.note(fd);
         let mut drain = Drain::new(self.now, request.deadline, 0, &self.limits);
         match self.swallow(fd, &mut drain) {
             Read::Ended(outcome) => self.close(fd, outcome, &drain),
@@ -310,71 +286,16 @@ impl Reaper {
             // So that the kernel itself sends FIN, not RST, where it can.
             discarded += socket::discard(fd, CALL_BYTES).unwrap_or(0) as u64;
         }
-        if log::debugging() {
-            report(fd, outcome, discarded, drain.age_ms(self.now));
-        }
+        self.peers.report(fd, outcome, discarded, drain.age_ms(self.now));
         // A holder that nobody knows of would keep the registration alive.
         let _ = sys::epoll_remove(self.epoll, fd);
         let _ = sys::close(fd);
         stats::finish(outcome, discarded);
     }
 
-    fn drop_as_shared(&mut self, fd: Fd) {
+    pub(super) fn drop_as_shared(&mut self, fd: Fd) {
         let _ = sys::close(fd);
         stats::dropped_as_shared();
-    }
-
-    /// Looks for other holders of the connections that wait for that, unless the last look was too recent.
-    pub(super) fn search(&mut self) {
-        if self.searching.iter().any(Option::is_some) && self.now >= self.search_after_ms {
-            self.search_now();
-        }
-    }
-
-    fn search_now(&mut self) {
-        let started = process::now_ms();
-        let nobody = Suspicion { origin: handover::Origin::Accepted, number: -1, exiting: false };
-        let empty = Search { inode: 0, suspicion: nobody, found: Found::Nobody };
-        let mut searches = [empty; holders::BATCH];
-        let mut count = 0;
-        for (search, searching) in searches.iter_mut().zip(self.searching.iter().flatten()) {
-            let Searching { inode, suspicion, .. } = *searching;
-            *search = Search { inode, suspicion, ..empty };
-            count += 1;
-        }
-        holders::find(searches.get_mut(..count).unwrap_or(&mut []));
-        self.now = process::now_ms();
-        self.search_after_ms = self.now + ((self.now - started) * 9).max(1);
-        let mut again = [None; holders::BATCH];
-        let looked_for = core::mem::replace(&mut self.searching, [None; holders::BATCH]);
-        for ((searching, search), place) in looked_for.into_iter().flatten().zip(searches).zip(&mut again) {
-            match search.found {
-                Found::Nobody => self.linger_as_last_holder(searching.fd, searching.request),
-                Found::NotYetClosed if self.now < searching.patience_ms => *place = Some(searching),
-                Found::NotYetClosed | Found::Somebody => self.drop_as_shared(searching.fd),
-            }
-        }
-        self.searching = again;
-    }
-
-    /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
-    fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
-        use crate::verdict::Verdict;
-        let observed = crate::engine::observe(fd);
-        match crate::verdict::decide(&observed, crate::config::when()) {
-            Verdict::Close(_) => {
-                let _ = sys::close(fd);
-                stats::finish(Outcome::Closed, 0);
-            }
-            Verdict::Discard | Verdict::Linger => {
-                if observed.linger_seconds.is_some() {
-                    let _ = socket::clear_linger(fd);
-                }
-                let _ = socket::shut_write(fd);
-                self.shutting.forget(fd);
-                self.linger(fd, request);
-            }
-        }
     }
 
     /// How long to sleep, -1 for as long as nothing happens.
@@ -393,15 +314,5 @@ fn standing(drain: &Drain) -> Standing {
         Standing::Acknowledged
     } else {
         Standing::Sending
-    }
-}
-
-fn report(fd: Fd, outcome: Outcome, discarded: u64, age_ms: u64) {
-    let name = outcome.name();
-    match socket::peer_address(fd) {
-        Some(peer) => log::debug_from_thread(format_args!(
-            "{peer}: {name} after {age_ms} ms, {discarded} bytes discarded"
-        )),
-        None => log::debug_from_thread(format_args!("{name} after {age_ms} ms, {discarded} bytes discarded")),
     }
 }
