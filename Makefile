@@ -15,7 +15,7 @@ MAN := $(OUT)/man
 SHARED := liblinger.so.$(VERSION)
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit e2e linked-tests
+        symbols-check licences unit loom e2e linked-tests
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
@@ -38,11 +38,14 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit c-tests linked-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
 	$(CARGO) test --release -p linger
+
+loom: ## The drain thread's life under every interleaving
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test --release -p linger --lib
 
 c-tests: all ## C programs: bare, preloaded, linked
 	$(MAKE) -C c-tests check

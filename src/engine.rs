@@ -11,28 +11,17 @@ use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Request, Reserved, Suspicion, Task};
 use crate::input;
+use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
 use crate::reaper;
 use crate::stats;
 use crate::sys::{self, process, socket, Fd};
 use crate::verdict::{self, Observed, Verdict};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 
 static OWNER: AtomicI32 = AtomicI32::new(0);
 
-/// The thread's life; [`THREAD`] holds one of these.
-const ABSENT: u32 = 0;
-const STARTED: u32 = 1;
-/// The system refused a thread; another try may be made after a while.
-const REFUSED: u32 = 2;
-/// It died of a defect of ours: never again in this process.
-const DISARMED: u32 = 3;
-
-static THREAD: AtomicU32 = AtomicU32::new(ABSENT);
-static REFUSED_AT: AtomicU64 = AtomicU64::new(0);
-/// A start was wanted where it could not be done safely.
-static WANTED: AtomicU32 = AtomicU32::new(0);
-const RETRY_AFTER_MS: u64 = 1000;
+static LIFE: Lifecycle = Lifecycle::new();
 
 /// Who is asking: it decides whether a thread may be started here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,8 +79,7 @@ pub fn owned() -> bool {
 /// After fork(2), in the child: the thread is the parent's, and so is the channel.
 pub fn forget_parent() {
     handover::forget();
-    THREAD.store(ABSENT, Ordering::SeqCst);
-    WANTED.store(0, Ordering::Relaxed);
+    LIFE.reset();
     config::forget_use();
     stats::reset();
 }
@@ -101,7 +89,7 @@ pub fn prepare() {
     if handover::number().is_none() && config::max_connections() > 0 {
         make_channel();
     }
-    if WANTED.load(Ordering::Relaxed) != 0 && WANTED.swap(0, Ordering::Relaxed) != 0 {
+    if LIFE.take_wanted() {
         ensure_thread(Caller::Interface);
     }
 }
@@ -112,7 +100,7 @@ fn make_channel() -> bool {
         Reserved::Made => {
             // A thread that listens to a channel the program swept away hears nothing of the new one; it ends by
             // itself when its last connection has.
-            let _ = THREAD.compare_exchange(STARTED, ABSENT, Ordering::SeqCst, Ordering::Relaxed);
+            LIFE.orphan();
             true
         }
         Reserved::Refused => false,
@@ -207,7 +195,7 @@ fn hand_over(fd: Fd, request: Request) -> bool {
         stats::cancel();
         return false;
     }
-    if THREAD.load(Ordering::SeqCst) != STARTED {
+    if !LIFE.listening() {
         empty_channel();
     }
     true
@@ -239,19 +227,17 @@ fn ready(caller: Caller) -> bool {
 }
 
 fn ensure_thread(caller: Caller) -> bool {
-    let state = THREAD.load(Ordering::SeqCst);
-    match state {
-        STARTED => return true,
-        ABSENT => {}
-        REFUSED if process::now_ms() >= REFUSED_AT.load(Ordering::Relaxed) + RETRY_AFTER_MS => {}
-        _ => return false,
-    }
+    let claim = match LIFE.need(process::now_ms) {
+        Need::Met => return true,
+        Need::Unmet => return false,
+        Need::Start(claim) => claim,
+    };
     if caller == Caller::Hook && !may_start_here() {
-        WANTED.store(1, Ordering::Relaxed);
+        LIFE.want();
         return false;
     }
-    if THREAD.compare_exchange(state, STARTED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        return THREAD.load(Ordering::SeqCst) == STARTED;
+    if !LIFE.claim(claim) {
+        return LIFE.listening();
     }
     match reaper::start() {
         Ok(()) => true,
@@ -277,14 +263,13 @@ fn may_start_here() -> bool {
 
 /// The thread could not be had: what was queued for it meanwhile is drained here.
 pub fn refuse() {
-    REFUSED_AT.store(process::now_ms(), Ordering::Relaxed);
-    THREAD.store(REFUSED, Ordering::SeqCst);
+    LIFE.refuse(process::now_ms());
     empty_channel();
 }
 
 /// The thread met a defect: it and all it held are gone, and there will be no other.
 pub fn disarm() {
-    THREAD.store(DISARMED, Ordering::SeqCst);
+    LIFE.disarm();
     stats::forget_pending();
     empty_channel();
 }
@@ -311,8 +296,7 @@ fn empty_channel() {
 /// Ends the engine in this process, for good: the program is about to forbid itself system calls (seccomp(2)), and one
 /// of ours must not get it killed. What lingers is closed. Waits for the thread to end, a tenth of a second at most.
 pub fn retire() {
-    let before = THREAD.swap(DISARMED, Ordering::SeqCst);
-    if before == STARTED {
+    if LIFE.disarm() {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
         handover::nudge();
         process::futex_wait(&reaper::STOP, reaper::ASKED, 100);

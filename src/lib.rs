@@ -14,18 +14,35 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+// Under loom only the parts that it checks are built: its atomics cannot be statics.
+#[cfg(not(loom))]
 pub mod blocking;
+#[cfg(not(loom))]
 pub mod config;
+#[cfg(not(loom))]
 pub mod drain;
+#[cfg(not(loom))]
 pub mod engine;
+#[cfg(not(loom))]
 mod eviction;
+#[cfg(not(loom))]
 pub mod ffi;
+#[cfg(not(loom))]
 pub mod handover;
+#[cfg(not(loom))]
 pub mod holders;
+#[cfg(not(loom))]
 mod input;
+pub mod lifecycle;
+#[cfg(not(loom))]
 pub mod log;
+#[cfg(not(loom))]
 mod reaper;
+#[cfg(not(loom))]
 pub mod stats;
+#[cfg(not(loom))]
 pub mod sys;
+#[cfg(not(loom))]
 pub mod verdict;
+#[cfg(not(loom))]
 mod wheel;
