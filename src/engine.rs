@@ -9,7 +9,7 @@
 
 use crate::config;
 use crate::drain::{Deadline, Outcome};
-use crate::handover::{self, Request, Reserved, Suspicion, Task};
+use crate::handover::{self, Input, Request, Reserved, Suspicion, Task};
 use crate::input;
 use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
@@ -36,9 +36,23 @@ pub enum Caller {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holding {
     /// Certain: the caller vouches, or the shim proved it.
-    Exclusive,
+    Exclusive(Known),
     /// Somebody may: look before touching it.
     Unproven(Suspicion),
+}
+
+/// What else is known of a connection that nobody else holds; it saves asking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// `SO_LINGER` was never set on it.
+    pub no_linger: bool,
+    /// Whether its read half may have been shut.
+    pub input: Input,
+}
+
+impl Known {
+    /// Nothing.
+    pub const NOTHING: Known = Known { no_linger: false, input: Input::Unknown };
 }
 
 /// What was done with a connection. In every case the caller's next step is to close its number.
@@ -86,7 +100,7 @@ pub fn forget_parent() {
 
 /// Reserves the channel. A safe place to start the thread, too, if one was wanted in a signal handler.
 pub fn prepare() {
-    if handover::number().is_none() && config::max_connections() > 0 {
+    if handover::number().is_none() && config::max_connections() > 0 && owned() {
         make_channel();
     }
     if LIFE.take_wanted() {
@@ -108,12 +122,14 @@ fn make_channel() -> bool {
 }
 
 /// What is to be seen of a connection, asked for in the order in which it decides.
-pub fn observe(fd: Fd) -> Observed {
+pub fn observe(fd: Fd, known: Known) -> Observed {
     let mut observed = Observed { state: socket::tcp_state(fd).ok(), linger_seconds: None, unread: None };
     if matches!(verdict::by_state(observed.state), Some(Verdict::Close(_))) {
         return observed;
     }
-    observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
+    if !known.no_linger {
+        observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
+    }
     if config::when() == config::When::Unread {
         observed.unread = socket::unread(fd).ok();
     }
@@ -130,42 +146,52 @@ pub fn let_go(
     withdraw: &dyn Fn() -> bool,
 ) -> Handled {
     config::note_use();
-    let observed = observe(fd);
+    let known = match holding {
+        Holding::Exclusive(known) => known,
+        Holding::Unproven(_) => Known::NOTHING,
+    };
+    let observed = observe(fd, known);
     let verdict = verdict::decide(&observed, config::when());
     match (verdict, holding) {
         (Verdict::Close(_), _) => Handled::Plain,
         // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
         (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller, withdraw),
-        (Verdict::Discard, Holding::Exclusive) => {
+        (Verdict::Discard, Holding::Exclusive(_)) => {
             let discarded = input::discard_what_is_here(fd);
             stats::count(Outcome::Fin, discarded);
             report_inline(fd, Outcome::Fin, discarded);
             Handled::Drained
         }
-        (Verdict::Linger, Holding::Exclusive) => {
+        (Verdict::Linger, Holding::Exclusive(_)) => {
             if observed.linger_seconds.is_some() {
                 let _ = socket::clear_linger(fd);
             }
-            half_close_and_hand_over(fd, deadline, caller, withdraw)
+            half_close_and_hand_over(
+                fd,
+                Request { deadline, task: Task::Drain(known.input) },
+                caller,
+                withdraw,
+            )
         }
     }
 }
 
 fn half_close_and_hand_over(
     fd: Fd,
-    deadline: Deadline,
+    request: Request,
     caller: Caller,
     withdraw: &dyn Fn() -> bool,
 ) -> Handled {
-    let possible = deadline != Deadline::Exactly(0) && ready(caller) && withdraw();
+    let at_once = request.deadline == Deadline::Exactly(0);
+    let possible = !at_once && ready(caller) && withdraw();
     // FIN leaves now, no later than it would have with close(2).
     if socket::shut_write(fd).is_err() {
         return Handled::Plain;
     }
-    if possible && hand_over(fd, Request { deadline, task: Task::Drain }) {
+    if possible && hand_over(fd, request) {
         return Handled::HandedOver;
     }
-    if deadline != Deadline::Exactly(0) {
+    if !at_once {
         stats::fallback();
     }
     let discarded = input::discard_what_is_here(fd);
@@ -282,7 +308,7 @@ fn empty_channel() {
     while let Ok(received) = handover::receive(channel) {
         if let handover::Received::Connection(fd, request) = received {
             let discarded = match request.task {
-                Task::Drain => input::discard_what_is_here(fd),
+                Task::Drain(_) => input::discard_what_is_here(fd),
                 Task::Search(_) => 0,
                 Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
             };

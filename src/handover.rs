@@ -44,11 +44,20 @@ pub struct Request {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
     /// It is half-closed and nobody else holds it: drain and close it.
-    Drain,
+    Drain(Input),
     /// Somebody else may hold the socket: look for holders before touching it.
     Search(Suspicion),
     /// The program shut both halves: shut the read half in a moment, unless its close comes first.
     ShutRead,
+}
+
+/// What recv(2) means when it answers 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The peer's FIN: the program never shut its read half.
+    Intact,
+    /// That, or a read half that the program shut.
+    Unknown,
 }
 
 /// Who may hold a connection besides the one that let go of it.
@@ -80,7 +89,8 @@ impl Request {
             Deadline::Exactly(ms) => (ms, 1),
         };
         let (task, number, exiting) = match self.task {
-            Task::Drain => (0u8, 0, false),
+            Task::Drain(Input::Unknown) => (0u8, 0, false),
+            Task::Drain(Input::Intact) => (4, 0, false),
             Task::Search(Suspicion { origin: Origin::Accepted, number, exiting }) => (1, number, exiting),
             Task::Search(Suspicion { origin: Origin::Received, number, exiting }) => (2, number, exiting),
             Task::ShutRead => (3, 0, false),
@@ -97,7 +107,8 @@ impl Request {
         Request {
             deadline: if exact == 0 { Deadline::Default } else { Deadline::Exactly(milliseconds) },
             task: match task {
-                0 => Task::Drain,
+                0 => Task::Drain(Input::Unknown),
+                4 => Task::Drain(Input::Intact),
                 2 => suspicion(Origin::Received),
                 3 => Task::ShutRead,
                 _ => suspicion(Origin::Accepted),
@@ -264,13 +275,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_request_survives_the_wire(
-            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..4, number in 0..Fd::MAX, exiting in any::<bool>()
+            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..5, number in 0..Fd::MAX, exiting in any::<bool>()
         ) {
             let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting });
             let request = Request {
                 deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
                 task: match task {
-                    0 => Task::Drain,
+                    0 => Task::Drain(Input::Unknown),
+                    4 => Task::Drain(Input::Intact),
                     1 => Task::ShutRead,
                     2 => suspicion(Origin::Accepted),
                     _ => suspicion(Origin::Received),
@@ -284,7 +296,7 @@ mod tests {
     fn a_descriptor_passes_through_a_socket_connected_to_itself() {
         let channel = socket::self_connected().unwrap();
         let payload = sys::epoll_create().unwrap();
-        let request = Request { deadline: Deadline::Exactly(7), task: Task::Drain };
+        let request = Request { deadline: Deadline::Exactly(7), task: Task::Drain(Input::Unknown) };
         socket::send_descriptor(channel, payload, &request.encode()).unwrap();
         let Received::Connection(fd, received) = receive(channel).unwrap() else { panic!("no descriptor") };
         assert_eq!(received, request);

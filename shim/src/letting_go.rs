@@ -8,8 +8,8 @@ use crate::fds::{self, Facts, Role};
 use crate::{epolls, gate};
 use engine::config::{self, Side};
 use engine::drain::Deadline;
-use engine::engine::{self as core, Caller, Handled, Holding};
-use engine::handover::{self, Origin, Suspicion};
+use engine::engine::{self as core, Caller, Handled, Holding, Known};
+use engine::handover::{self, Input, Origin, Suspicion};
 use engine::sys::{self, socket, Fd};
 
 /// What the hook does next.
@@ -71,7 +71,8 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     // A process that ends lets go of all its numbers at once.
     let alone = !facts.duplicated() || exiting;
     if origin == Origin::Accepted && alone && fds::unforked(fd) {
-        return Some(Holding::Exclusive);
+        let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };
+        return Some(Holding::Exclusive(Known { no_linger: !facts.linger_set(), input }));
     }
     Some(Holding::Unproven(Suspicion { origin, number: fd, exiting }))
 }

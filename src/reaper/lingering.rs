@@ -10,7 +10,7 @@ use super::shutting::Shutting;
 use super::table::Table;
 use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
-use crate::handover::{self, Received, Request, Task};
+use crate::handover::{self, Input, Received, Request, Task};
 use crate::holders;
 use crate::input;
 use crate::stats;
@@ -109,9 +109,9 @@ impl Reaper {
 
     fn admit(&mut self, fd: Fd, request: Request) {
         match request.task {
-            Task::Drain => {
+            Task::Drain(input) => {
                 self.shutting.forget(fd);
-                self.linger(fd, request);
+                self.linger(fd, request, input);
             }
             Task::Search(suspicion) => self.search_later(fd, suspicion, request),
             Task::ShutRead => {
@@ -145,11 +145,11 @@ impl Reaper {
 
     /// The half-close is done and nobody else holds it: discard what is here, and wait for the rest if there may be
     /// any.
-    pub(super) fn linger(&mut self, fd: Fd, request: Request) {
+    pub(super) fn linger(&mut self, fd: Fd, request: Request, input: Input) {
         self.peers.note(fd);
         let mut drain = Drain::new(self.now, request.deadline, 0, &self.limits);
-        match self.swallow(fd, &mut drain) {
-            Read::Ended(outcome) => self.close(fd, outcome, &drain),
+        match self.swallow(fd, &mut drain, input) {
+            Read::Ended(outcome) => self.end(fd, outcome, &drain),
             Read::Open => self.keep(fd, request, drain),
         }
     }
@@ -173,10 +173,11 @@ impl Reaper {
     }
 
     /// Discards what is here, within a turn's bounds.
-    fn swallow(&mut self, fd: Fd, drain: &mut Drain) -> Read {
+    fn swallow(&mut self, fd: Fd, drain: &mut Drain, input: Input) -> Read {
         let mut turn = 0u64;
         while turn < TURN_BYTES {
             match socket::discard(fd, CALL_BYTES) {
+                Ok(0) if input == Input::Intact => return Read::Ended(Outcome::Fin),
                 Ok(0) => return Read::Ended(input::end(fd)),
                 Ok(bytes) => {
                     let before = drain.discarded();
@@ -217,7 +218,7 @@ impl Reaper {
         let Some(mut drain) = self.drains.get(fd as usize).copied() else {
             return;
         };
-        match self.swallow(fd, &mut drain) {
+        match self.swallow(fd, &mut drain, Input::Unknown) {
             Read::Ended(outcome) => self.close(fd, outcome, &drain),
             Read::Open => {
                 if events & libc::EPOLLERR as u32 != 0 {
@@ -246,7 +247,7 @@ impl Reaper {
             return;
         };
         // Below the low-water mark bytes arrive without an event.
-        if let Read::Ended(outcome) = self.swallow(fd, &mut drain) {
+        if let Read::Ended(outcome) = self.swallow(fd, &mut drain, Input::Unknown) {
             return self.close(fd, outcome, &drain);
         }
         if let Some(place) = self.drains.get_mut(fd as usize) {
@@ -277,18 +278,23 @@ impl Reaper {
         }
     }
 
-    /// The end of one connection.
+    /// The end of a connection that is in the epoll set, or may be.
     fn close(&mut self, fd: Fd, outcome: Outcome, drain: &Drain) {
         self.wheel.cancel(fd as u32);
         self.order.remove(fd as u32);
+        // A holder that nobody knows of would keep the registration alive.
+        let _ = sys::epoll_remove(self.epoll, fd);
+        self.end(fd, outcome, drain);
+    }
+
+    /// The end of any connection.
+    fn end(&mut self, fd: Fd, outcome: Outcome, drain: &Drain) {
         let mut discarded = drain.discarded();
         if !matches!(outcome, Outcome::Fin | Outcome::Reset) {
             // So that the kernel itself sends FIN, not RST, where it can.
             discarded += socket::discard(fd, CALL_BYTES).unwrap_or(0) as u64;
         }
         self.peers.report(fd, outcome, discarded, drain.age_ms(self.now));
-        // A holder that nobody knows of would keep the registration alive.
-        let _ = sys::epoll_remove(self.epoll, fd);
         let _ = sys::close(fd);
         stats::finish(outcome, discarded);
     }

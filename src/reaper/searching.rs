@@ -8,7 +8,7 @@ use super::lingering::Reaper;
 use crate::config;
 use crate::drain::Outcome;
 use crate::engine;
-use crate::handover::{Origin, Request, Suspicion};
+use crate::handover::{Input, Origin, Request, Suspicion};
 use crate::holders::{self, Found, Search};
 use crate::stats;
 use crate::sys::{self, process, socket, Fd};
@@ -79,7 +79,7 @@ impl Reaper {
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
     fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
-        let observed = engine::observe(fd);
+        let observed = engine::observe(fd, engine::Known::NOTHING);
         match verdict::decide(&observed, config::when()) {
             Verdict::Close(_) => {
                 let _ = sys::close(fd);
@@ -91,7 +91,7 @@ impl Reaper {
                 }
                 let _ = socket::shut_write(fd);
                 self.shutting.forget(fd);
-                self.linger(fd, request);
+                self.linger(fd, request, Input::Unknown);
             }
         }
     }

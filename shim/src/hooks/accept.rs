@@ -29,7 +29,7 @@ hook! {
 }
 
 pub(super) fn after_accept(listener: Fd, accepted: Fd) {
-    if accepted >= 0 && gate::is_open() && core::owned() {
+    if accepted >= 0 && gate::is_open() {
         errno::kept(|| note(listener, accepted));
     }
 }
@@ -37,6 +37,9 @@ pub(super) fn after_accept(listener: Fd, accepted: Fd) {
 fn note(listener: Fd, accepted: Fd) {
     if listens_for_tcp(listener) {
         fds::born(accepted, Role::Accepted);
+        if fds::facts(listener).linger_set() {
+            fds::mark_linger_set(accepted);
+        }
         // The channel is made now: a server at its descriptor limit could not make it later.
         core::prepare();
     } else {

@@ -20,7 +20,7 @@ redhook::hook! {
 unsafe fn watch(epoll: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int {
     // SAFETY: the program passes what epoll_ctl(2) requires.
     let result = unsafe { redhook::real!(epoll_ctl)(epoll, operation, fd, event) };
-    if result == 0 && engine::engine::owned() {
+    if result == 0 {
         match operation {
             libc::EPOLL_CTL_ADD => {
                 epolls::seen(epoll);
@@ -51,7 +51,7 @@ redhook::hook! {
 }
 
 fn created(epoll: c_int) -> c_int {
-    if epoll >= 0 && engine::engine::owned() {
+    if epoll >= 0 {
         epolls::seen(epoll);
     }
     epoll

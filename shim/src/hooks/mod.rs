@@ -12,6 +12,7 @@ mod epoll;
 mod exit;
 mod fork;
 mod message;
+mod options;
 mod shutdown;
 mod stdio;
 mod variadic;
@@ -40,6 +41,7 @@ pub(crate) fn find_all() {
     dup::find();
     epoll::find();
     fork::find();
+    options::find();
     shutdown::find();
 }
 

@@ -20,6 +20,9 @@ redhook::hook! {
 
 /// Shuts `fd` with the function `real`, both halves one after the other where that saves the response.
 pub(super) fn shut(fd: Fd, how: c_int, real: impl Fn(c_int) -> c_int) -> c_int {
+    if how != libc::SHUT_WR && fds::facts(fd).connection() {
+        fds::mark_read_shut(fd);
+    }
     if how != libc::SHUT_RDWR || !worth_it(fd) {
         return real(how);
     }
