@@ -1,7 +1,7 @@
 //! The life of one lingering connection after its half-close: a pure state machine.
 //!
 //! **Promises:** no system call and no clock: time and the length of the send queue come in as arguments,
-//! what to do next goes out. 40 bytes a connection.
+//! what to do next goes out. 32 bytes a connection.
 //!
 //! **Invariants:** once [`Step::Finish`] is returned the connection is closed and not asked again; a deadline
 //! given by a caller is never extended; no sum of times overflows.
@@ -74,11 +74,13 @@ pub enum Step {
     Wait(u64),
 }
 
-/// One lingering connection. All times are relative to `started_ms`.
+/// One lingering connection. All times are milliseconds since it was half-closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    started_ms: u64,
     discarded: u64,
+    /// The low half of the clock then. Ages are differences modulo 2^32: good for 49 days, and no deadline is longer than
+    /// 25.
+    started: u32,
     deadline: u32,
     /// Where extensions end; equal to `deadline` when there are none.
     cap: u32,
@@ -101,8 +103,8 @@ impl Drain {
             Deadline::Exactly(ms) => (ms, ms),
         };
         Drain {
-            started_ms: now_ms,
             discarded: 0,
+            started: now_ms as u32,
             deadline,
             cap,
             last_received: 0,
@@ -111,13 +113,9 @@ impl Drain {
         }
     }
 
-    fn age(&self, now_ms: u64) -> u32 {
-        u32::try_from(now_ms.saturating_sub(self.started_ms)).unwrap_or(u32::MAX)
-    }
-
     /// Milliseconds since the half-close.
-    pub fn age_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.started_ms)
+    pub fn age(&self, now_ms: u64) -> u32 {
+        (now_ms as u32).wrapping_sub(self.started)
     }
 
     /// Bytes discarded so far.
@@ -163,7 +161,7 @@ impl Drain {
         } else {
             next = next.min(self.deadline);
         }
-        Step::Wait(self.started_ms.saturating_add(u64::from(next)))
+        Step::Wait(now_ms.saturating_add(u64::from(next - age)))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Input, Request, Reserved, Suspicion, Task};
 use crate::input;
+use crate::interruption;
 use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
 use crate::reaper;
@@ -222,7 +223,7 @@ fn hand_over(fd: Fd, request: Request) -> bool {
         return false;
     }
     if !LIFE.listening() {
-        empty_channel();
+        empty(handover::channel());
     }
     true
 }
@@ -258,7 +259,7 @@ fn ensure_thread(caller: Caller) -> bool {
         Need::Unmet => return false,
         Need::Start(claim) => claim,
     };
-    if caller == Caller::Hook && !may_start_here() {
+    if caller == Caller::Hook && interruption::possible() {
         LIFE.want();
         return false;
     }
@@ -272,39 +273,37 @@ fn ensure_thread(caller: Caller) -> bool {
                 "no drain thread (error {}): connections are drained without waiting",
                 error.0
             ));
-            refuse();
+            refuse(handover::channel());
             false
         }
     }
 }
 
-/// Creating a thread allocates, which is not safe in a signal handler. While a handler runs its signal is blocked
-/// (sigaction(2), unless SA_NODEFER), so: where a signal is blocked that has a handler, this may be one.
-fn may_start_here() -> bool {
-    let Ok(blocked) = process::blocked_signals() else {
-        return false;
-    };
-    (1..=64u32).all(|signal| blocked >> (signal - 1) & 1 == 0 || !process::has_handler(signal))
+/// The program is about to forbid itself threads (RLIMIT_NPROC), as HAProxy does before it serves: the drain thread is
+/// started now, or there would never be one. Not async-signal-safe.
+pub fn start_early() {
+    if config::max_connections() > 0 && (handover::number().is_some() || make_channel()) {
+        ensure_thread(Caller::Interface);
+    }
 }
 
-/// The thread could not be had: what was queued for it meanwhile is drained here.
-pub fn refuse() {
+/// The thread could not be had: what was queued in `channel` meanwhile is drained by the caller.
+pub fn refuse(channel: Option<Fd>) {
     LIFE.refuse(process::now_ms());
-    empty_channel();
+    empty(channel);
 }
 
-/// The thread met a defect: it and all it held are gone, and there will be no other.
-pub fn disarm() {
+/// The thread met a defect: all it held is gone, and there will be no other. What waits in `channel` is drained by the
+/// caller.
+pub fn disarm(channel: Option<Fd>) {
     LIFE.disarm();
+    empty(channel);
     stats::forget_pending();
-    empty_channel();
 }
 
-/// Drains and closes what is queued in the channel while no thread listens.
-fn empty_channel() {
-    let Some(channel) = handover::channel() else {
-        return;
-    };
+/// Drains and closes what is queued in a channel to which no thread listens.
+fn empty(channel: Option<Fd>) {
+    let Some(channel) = channel else { return };
     while let Ok(received) = handover::receive(channel) {
         if let handover::Received::Connection(fd, request) = received {
             let discarded = match request.task {

@@ -28,8 +28,10 @@ static REPLACEMENTS_LEFT: AtomicU32 = AtomicU32::new(8);
 static QUEUED: AtomicU32 = AtomicU32::new(0);
 /// The drain thread sleeps on this word between two looks; 1 wakes it before its time.
 pub static HURRY: AtomicU32 = AtomicU32::new(0);
-/// A default-size queue holds 278 messages; from here on the drain thread is woken early.
+/// A queue of the default size holds 278 messages; from here on the drain thread is woken early.
 const HIGH_WATER: u32 = 128;
+/// Room for a burst of closes, about 750 bytes each. The memory is taken only while they wait.
+const QUEUE_BYTES: i32 = 2 << 20;
 
 /// What the drain thread is to do with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,9 +167,10 @@ pub fn reserve() -> Reserved {
 }
 
 fn make() -> bool {
-    let made = take_replacement().and_then(|()| socket::self_connected()).map(out_of_the_way);
+    let made = take_replacement().and_then(|()| socket::self_connected()).and_then(out_of_the_way);
     let identity = made.and_then(sys::identity);
     if let (Ok(fd), Ok(identity)) = (made, identity) {
+        socket::set_send_queue(fd, QUEUE_BYTES);
         DEVICE.store(identity.device, Ordering::Relaxed);
         INODE.store(identity.inode, Ordering::Relaxed);
         CHANNEL.store(fd, Ordering::Release);
@@ -184,18 +187,24 @@ fn take_replacement() -> sys::Result<()> {
 }
 
 /// Moves `fd` to a high number, so that the program's next descriptor gets the number it would have had without
-/// us. Below 1024, for programs that hand all their numbers to select(2).
-fn out_of_the_way(fd: Fd) -> Fd {
+/// us. Below 1024, for programs that hand all their numbers to select(2); never 0 to 2, where it would pass for a standard
+/// stream of a program that has closed its own.
+fn out_of_the_way(fd: Fd) -> sys::Result<Fd> {
     let limit = process::descriptor_limit().min(1024) as Fd;
     let mut lowest = limit - 8;
-    while lowest > fd {
+    while lowest > fd.max(2) {
         if let Ok(high) = sys::dup_at_least(fd, lowest) {
             let _ = sys::close(fd);
-            return high;
+            return Ok(high);
         }
         lowest -= 64;
     }
-    fd
+    if fd > 2 {
+        return Ok(fd);
+    }
+    let moved = sys::dup_at_least(fd, 3);
+    let _ = sys::close(fd);
+    moved
 }
 
 /// Makes way for a program that wants our number for itself (dup2(2) over it).

@@ -33,6 +33,8 @@ pub mod handover;
 pub mod holders;
 #[cfg(not(loom))]
 mod input;
+#[cfg(not(loom))]
+mod interruption;
 pub mod lifecycle;
 #[cfg(not(loom))]
 pub mod log;

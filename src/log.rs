@@ -3,8 +3,8 @@
 //! **Promises:** no allocation, no lock, `errno` untouched; safe in a signal handler. Nothing is written when
 //! descriptor 2 is a connection (a program started by inetd has its client there).
 
-use crate::sys;
-use crate::{config, sys::socket};
+use crate::config;
+use crate::sys::{self, process, socket};
 use core::fmt::{Arguments, Write};
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
@@ -34,14 +34,31 @@ pub fn set_thread_stderr(fd: sys::Fd) {
     THREAD_STDERR.store(fd, Relaxed);
 }
 
+#[cold]
+#[inline(never)]
 fn line(fd: sys::Fd, text: Arguments<'_>) {
     let mut line = Line { bytes: [0; 512], length: 0 };
-    let _ = line.write_fmt(format_args!("liblinger[{}]: {text}", sys::process::pid()));
+    let _ = line.write_fmt(format_args!("liblinger[{}]: {text}", process::pid()));
     if let Some(end) = line.bytes.get_mut(line.length) {
         *end = b'\n';
     }
-    let _ = sys::write(fd, line.bytes.get(..=line.length).unwrap_or(&[]));
+    write_unheard(fd, line.bytes.get(..=line.length).unwrap_or(&[]));
 }
+
+/// Writes without raising SIGPIPE where nobody reads any more: a message of ours must not end the program.
+fn write_unheard(fd: sys::Fd, bytes: &[u8]) {
+    let Ok(pending) = process::pending_signals() else { return };
+    let Ok(before) = process::blocked_signals() else { return };
+    if process::set_blocked_signals(before | BROKEN_PIPE).is_err() {
+        return;
+    }
+    if sys::write(fd, bytes).is_err_and(|e| e.is(libc::EPIPE)) && pending & BROKEN_PIPE == 0 {
+        process::take_signal(BROKEN_PIPE);
+    }
+    let _ = process::set_blocked_signals(before);
+}
+
+const BROKEN_PIPE: process::SignalSet = 1 << (libc::SIGPIPE - 1);
 
 /// Whether descriptor 2 is an Internet socket.
 fn stderr_is_a_connection() -> bool {
@@ -66,6 +83,11 @@ pub fn info(text: Arguments<'_>) {
 /// Whether `LINGER_LOG=debug` is set.
 pub fn debugging() -> bool {
     config::log_level() >= 2
+}
+
+/// Whether the drain thread is to write messages, too.
+pub fn wanted_from_thread() -> bool {
+    debugging() && !stderr_is_a_connection()
 }
 
 /// A message of `LINGER_LOG=debug` from a thread of the program.

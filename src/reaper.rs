@@ -19,10 +19,10 @@ use crate::config;
 use crate::engine;
 use crate::handover;
 use crate::log;
-use crate::sys::{process, Errno};
+use crate::sys::{process, Errno, Fd};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// Whether the thread is to end; futex word. See [`engine::retire`].
 pub static STOP: AtomicU32 = AtomicU32::new(0);
@@ -81,14 +81,27 @@ fn create(bytes: usize) -> Result<(), Errno> {
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     process::name_thread(c"linger");
     if std::panic::catch_unwind(live).is_err() {
-        engine::disarm();
+        engine::disarm(own_channel());
     }
     ptr::null_mut()
 }
 
+/// The thread's own number for the channel, once it has a table of its own; -1 before.
+static OWN_CHANNEL: AtomicI32 = AtomicI32::new(-1);
+
+fn own_channel() -> Option<Fd> {
+    Some(OWN_CHANNEL.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
+}
+
 fn live() {
-    let started = table::make_private()
-        .and_then(|table| lingering::Reaper::new(&table, config::limits(), config::max_connections()));
+    OWN_CHANNEL.store(-1, Ordering::Relaxed);
+    let Some(shared) = handover::channel() else { return engine::refuse(None) };
+    // The private table begins as a copy, so until it is in order the number is the same.
+    OWN_CHANNEL.store(shared, Ordering::Relaxed);
+    let started = table::make_private(shared).and_then(|table| {
+        OWN_CHANNEL.store(table.channel, Ordering::Relaxed);
+        lingering::Reaper::new(&table, config::limits(), config::max_connections())
+    });
     match started {
         Ok(mut reaper) => {
             reaper.live();
@@ -99,7 +112,7 @@ fn live() {
         }
         Err(error) => {
             log::debug(format_args!("no table for the drain thread (error {})", error.0));
-            engine::refuse();
+            engine::refuse(own_channel());
         }
     }
 }

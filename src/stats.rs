@@ -84,12 +84,12 @@ pub fn wait_until_none(until_ms: Option<u64>) -> u32 {
     }
 }
 
-/// Everything to zero: in a forked child, and when the drain thread died.
+/// Everything to zero: in a forked child.
 pub fn reset() {
     for counter in OUTCOMES.iter().chain([&LINGERED, &SHARED, &FALLBACKS, &DISCARDED]) {
         counter.store(0, Ordering::Relaxed);
     }
-    forget_pending();
+    PENDING.store(0, Ordering::SeqCst);
 }
 
 /// The drain thread is gone, and what it held with it.

@@ -22,7 +22,8 @@ const NONE: u32 = u32::MAX;
 /// A timer's place. All zeros: not set.
 #[derive(Clone, Copy, Default)]
 struct Link {
-    tick: u64,
+    /// The low half of the tick.
+    tick: u32,
     next: u32,
     previous: u32,
     /// 1 + level * SLOTS + slot; 0 when not set.
@@ -125,7 +126,9 @@ impl Wheel {
             let slot = ((self.now >> (SLOT_BITS * level)) % u64::from(SLOTS)) as u32;
             let mut id = self.take(level * SLOTS + slot);
             while let Some(link) = self.links.get(id as usize).copied() {
-                self.insert(id, link.tick);
+                // No timer is set farther ahead than half of what the low half can tell.
+                let ahead = link.tick.wrapping_sub(self.now as u32) as i32;
+                self.insert(id, self.now + u64::from(ahead.max(0).unsigned_abs()));
                 id = link.next;
             }
         }
@@ -146,7 +149,7 @@ impl Wheel {
             other.previous = id;
         }
         if let Some(link) = self.links.get_mut(id as usize) {
-            *link = Link { tick, next, previous: NONE, slot: slot + 1 };
+            *link = Link { tick: tick as u32, next, previous: NONE, slot: slot + 1 };
         }
         if let Some(bits) = self.occupied.get_mut(level as usize) {
             *bits |= 1 << (slot % SLOTS);

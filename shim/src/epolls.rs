@@ -21,24 +21,21 @@ pub(crate) fn seen(epoll: Fd) {
         return;
     }
     fds::born(epoll, Role::EpollSet);
-    let free =
-        |place: &AtomicI32| place.compare_exchange(-1, epoll, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if !SETS.iter().any(free) {
-        OVERFLOW.store(true, Ordering::Relaxed);
+    for place in &SETS {
+        let held = place.load(Ordering::Relaxed);
+        // Free, or taken by a number that has become something else since.
+        let reusable = held < 0 || held == epoll || fds::facts(held).role() != Role::EpollSet;
+        if reusable && place.compare_exchange(held, epoll, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return;
+        }
     }
+    OVERFLOW.store(true, Ordering::Relaxed);
 }
 
 /// `new` is another number for the set `old`.
 pub(crate) fn duplicated(new: Fd) {
     DUPLICATED.store(true, Ordering::Relaxed);
     seen(new);
-}
-
-/// The number `epoll` ends.
-pub(crate) fn ended(epoll: Fd) {
-    for place in &SETS {
-        let _ = place.compare_exchange(epoll, -1, Ordering::Relaxed, Ordering::Relaxed);
-    }
 }
 
 /// Removes `fd` from every set the program registered it in: a registration belongs to the open file description

@@ -17,3 +17,9 @@ pub(crate) fn fail(errno: libc::c_int) -> libc::c_int {
     unsafe { *libc::__errno_location() = errno };
     -1
 }
+
+/// The calling thread's.
+pub(crate) fn now() -> libc::c_int {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() }
+}

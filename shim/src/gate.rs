@@ -7,7 +7,6 @@
 //!
 //! **Invariant:** before the decision the gate is closed.
 
-use crate::hooks;
 use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::sys::{self, Identity};
@@ -152,10 +151,18 @@ fn named_in_system_file(own: &OwnFile) -> bool {
         .any(|line| names(line, own))
 }
 
+/// Whether the first `close` of the search order is in this library. (Comparing addresses of the function would not do: our
+/// own reference to it goes through that search, too.)
 fn close_is_ours() -> bool {
-    // SAFETY: the name is NUL-terminated.
-    let first = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"close".as_ptr()) };
-    core::ptr::eq(first.cast_const(), hooks::close_address())
+    // SAFETY: the name is NUL-terminated; dladdr fills the structures for any address it knows.
+    unsafe {
+        let first = libc::dlsym(libc::RTLD_DEFAULT, c"close".as_ptr());
+        let (mut theirs, mut ours): (libc::Dl_info, libc::Dl_info) = core::mem::zeroed();
+        let here = (&raw const OPEN).cast::<c_void>();
+        libc::dladdr(first, &mut theirs) != 0
+            && libc::dladdr(here, &mut ours) != 0
+            && core::ptr::eq(theirs.dli_fbase, ours.dli_fbase)
+    }
 }
 
 /// Whether a loaded object has us among its needed libraries.

@@ -35,14 +35,21 @@ pub(crate) fn before_end_of(fd: Fd) -> Next {
 
 #[cold]
 fn end_known(fd: Fd) {
+    match fds::facts(fd).role() {
+        // What is known of a set stays: a number that is no set any more only costs a refusal when it is asked.
+        Role::EpollSet => return,
+        // Whoever closes it, the next to listen under this number is asked anew.
+        Role::TcpListener | Role::OtherListener => {
+            fds::take(fd);
+            return;
+        }
+        _ => {}
+    }
     // A child of vfork(2) shares this memory but not the table: what it closes is still open in the parent.
     if !core::owned() {
         return;
     }
     let facts = fds::take(fd);
-    if facts.role() == Role::EpollSet {
-        epolls::ended(fd);
-    }
     if !gate::is_open() {
         return;
     }

@@ -76,14 +76,16 @@ pub(crate) fn before_end_of_process() {
 
 /// Before the process ends: connections that have something to lose get `LINGER_EXIT_MS` to finish.
 fn end_of_process(flush: &dyn Fn(Fd) -> bool) {
-    if !gate::is_open() || config::exit_ms() == 0 || !life::owned() {
+    // Loads, for programs that have nothing here, before any system call.
+    let connections = fds::any_connection();
+    if !gate::is_open() || config::exit_ms() == 0 || !(connections || stats::pending() > 0) {
         return;
     }
-    if ENDING.swap(true, Ordering::Relaxed) {
+    if !life::owned() || ENDING.swap(true, Ordering::Relaxed) {
         return;
     }
     let until = process::now_ms() + config::exit_ms();
-    if fds::any_connection() {
+    if connections {
         // Other threads may still write to what is half-closed now; the program's exit status must not become a signal.
         process::ignore_broken_pipes();
         letting_go::before_end_of_process(flush);

@@ -35,7 +35,7 @@ const COLLECT: usize = 1024;
 /// Deadlines handled in one turn; the rest have theirs right after it.
 const TURN_DEADLINES: usize = 1024;
 /// Numbers the thread needs for itself and for looking through /proc.
-const OWN_NUMBERS: u64 = 16;
+const OWN_NUMBERS: u64 = 8;
 
 /// What the receive queue of a connection ended with.
 enum Read {
@@ -91,8 +91,9 @@ impl Reaper {
     pub(super) fn collect(&mut self) -> usize {
         handover::begin_collecting();
         self.now = process::now_ms();
-        let room = process::descriptor_limit().saturating_sub(OWN_NUMBERS + holders::BATCH as u64);
-        self.room = self.max.min(room as usize);
+        let limit = process::descriptor_limit();
+        let searching = (holders::BATCH as u64).min(limit / 4);
+        self.room = self.max.min(limit.saturating_sub(OWN_NUMBERS + searching) as usize);
         let mut received = 0;
         while received < COLLECT {
             match handover::receive(self.channel) {
@@ -294,7 +295,7 @@ impl Reaper {
             // So that the kernel itself sends FIN, not RST, where it can.
             discarded += socket::discard(fd, CALL_BYTES).unwrap_or(0) as u64;
         }
-        self.peers.report(fd, outcome, discarded, drain.age_ms(self.now));
+        self.peers.report(fd, outcome, discarded, drain.age(self.now));
         let _ = sys::close(fd);
         stats::finish(outcome, discarded);
     }

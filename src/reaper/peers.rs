@@ -55,7 +55,7 @@ impl Peers {
     }
 
     /// `fd` ends: one line.
-    pub(super) fn report(&self, fd: Fd, outcome: Outcome, discarded: u64, age_ms: u64) {
+    pub(super) fn report(&self, fd: Fd, outcome: Outcome, discarded: u64, age_ms: u32) {
         let Some(noted) = &self.noted else { return };
         let name = outcome.name();
         match noted.get(fd as usize).and_then(Peer::address) {

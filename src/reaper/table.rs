@@ -10,7 +10,7 @@
 
 use crate::handover;
 use crate::log;
-use crate::sys::{self, Errno, Fd};
+use crate::sys::{self, process, Errno, Fd};
 
 /// The numbers that matter in the private table.
 pub(super) struct Table {
@@ -20,45 +20,46 @@ pub(super) struct Table {
     pub(super) epoll: Fd,
 }
 
-/// Gives the calling thread its own table.
+/// Gives the calling thread its own table. `shared` is the channel; on an error its number is as it was.
 ///
 /// close_range(2) with CLOSE_RANGE_UNSHARE needs Linux 5.9 and no privilege; unshare(2) with CLONE_FILES is older, but
 /// container filters tend to refuse it.
-pub(super) fn make_private() -> sys::Result<Table> {
-    let shared = handover::channel().ok_or(Errno(libc::EBADF))?;
-    let keep = shared.max(2);
-    sys::close_range(keep as u32 + 1, u32::MAX, true).or_else(|_| {
-        sys::unshare_files()?;
-        // Without close_range there is no sweep either: the copies stay until the process ends.
-        let _ = sys::close_range(keep as u32 + 1, u32::MAX, false);
-        Ok(())
-    })?;
+pub(super) fn make_private(shared: Fd) -> sys::Result<Table> {
+    // The copy ends with the channel: what is above it is never copied.
+    let above = shared as u32 + 1;
+    sys::close_range(above, u32::MAX, true).or_else(|_| sys::unshare_files())?;
     // From here on nothing can harm the program's table.
-    let channel = handover::channel().filter(|fd| *fd == shared).ok_or(Errno(libc::EBADF))?;
-    arrange(channel)
+    handover::channel().filter(|fd| *fd == shared).ok_or(Errno(libc::EBADF))?;
+    sweep(3, shared as u32 - 1);
+    sweep(above, u32::MAX);
+    arrange(shared)
 }
 
-fn arrange(channel: Fd) -> sys::Result<Table> {
-    let stderr = if log::debugging() { sys::dup_at_least(2, 3).unwrap_or(-1) } else { -1 };
+/// Closes the copies of the program's descriptors: one that stayed would keep a pipe or a file open behind its back.
+fn sweep(first: u32, last: u32) {
+    if first > last || sys::close_range(first, last, false).is_ok() {
+        return;
+    }
+    let limit = u32::try_from(process::descriptor_limit()).unwrap_or(u32::MAX).min(1 << 20);
+    for number in first..=last.min(limit) {
+        let _ = sys::close(number as Fd);
+    }
+}
+
+fn arrange(shared: Fd) -> sys::Result<Table> {
+    let stderr = if log::wanted_from_thread() { sys::dup_at_least(2, 3).unwrap_or(-1) } else { -1 };
+    let epoll = sys::epoll_create()?;
     let inert = sys::epoll_create()?;
-    for number in (0..3).filter(|n| *n != channel && *n != inert) {
+    for number in (0..3).filter(|number| *number != inert) {
         sys::dup_onto(inert, number)?;
     }
-    let epoll = sys::epoll_create()?;
-    // Low numbers for what stays, so that one sweep removes the rest.
-    let kept = [channel, epoll, stderr];
-    let above = kept.into_iter().chain([inert, 2]).max().unwrap_or(2);
-    let mut places = [-1; 3];
-    for (place, fd) in places.iter_mut().zip(kept).filter(|(_, fd)| *fd >= 0) {
-        *place = sys::dup_at_least(fd, above + 1)?;
+    if inert > 2 {
+        let _ = sys::close(inert);
     }
-    let _ = sys::close_range(3, above as u32, false);
-    let mut low = [-1; 3];
-    for (to, from) in low.iter_mut().zip(places).filter(|(_, fd)| *fd >= 0) {
-        *to = sys::dup_at_least(from, 3)?;
-        let _ = sys::close(from);
-    }
-    let [channel, epoll, stderr] = low;
+    // Low numbers for what stays: the connections' numbers index the thread's state.
+    let epoll = if epoll > 2 { epoll } else { sys::dup_at_least(epoll, 3)? };
+    let channel = sys::dup_at_least(shared, 3)?;
+    let _ = sys::close(shared);
     log::set_thread_stderr(stderr);
     Ok(Table { channel, epoll })
 }

@@ -75,13 +75,55 @@ pub fn blocked_signals() -> Result<SignalSet> {
     Ok(set)
 }
 
-/// Whether a function handles `signal`, as opposed to its default action or being ignored.
-pub fn has_handler(signal: u32) -> bool {
-    // `struct kernel_sigaction` begins with the handler; 4 words hold it on every 64-bit architecture.
-    let mut action = [0usize; 8];
-    // SAFETY: no new action is passed, and the kernel's structure is at most 32 bytes.
-    let asked = unsafe { call!(SYS_rt_sigaction, signal, 0, action.as_mut_ptr(), 8) };
-    asked.is_ok() && action.first().is_some_and(|h| *h > libc::SIG_IGN)
+/// The signals that wait to be delivered.
+pub fn pending_signals() -> Result<SignalSet> {
+    let mut set: SignalSet = 0;
+    // SAFETY: the set is 8 bytes, as the kernel is told.
+    unsafe { call!(SYS_rt_sigpending, &mut set as *mut SignalSet, 8) }?;
+    Ok(set)
+}
+
+/// Takes a pending signal of `set` away, without waiting for one.
+pub fn take_signal(set: SignalSet) {
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set is 8 bytes; set and time outlive the call.
+    let _ =
+        unsafe { call!(SYS_rt_sigtimedwait, &set as *const SignalSet, 0, &now as *const libc::timespec, 8) };
+}
+
+/// How a signal that has a handler is handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handler {
+    /// The signal is not blocked while its handler runs (SA_NODEFER).
+    pub nested: bool,
+    /// Where the handler returns to: the C library's call of sigreturn(2). 0 where the kernel brings its own.
+    pub returns_to: usize,
+}
+
+const SA_NODEFER: usize = 0x4000_0000;
+const SA_RESTORER: usize = 0x0400_0000;
+
+/// The handler of `signal`; `None` for its default action or being ignored.
+pub fn handler(signal: u32) -> Option<Handler> {
+    // `struct kernel_sigaction`: handler, flags, restorer (where SA_RESTORER is set), mask; at most 32 bytes.
+    let mut action = [0usize; 4];
+    // SAFETY: no new action is passed, and the structure has room.
+    unsafe { call!(SYS_rt_sigaction, signal, 0, action.as_mut_ptr(), 8) }.ok()?;
+    let [function, flags, restorer, _] = action;
+    (function > libc::SIG_IGN).then_some(Handler {
+        nested: flags & SA_NODEFER != 0,
+        returns_to: if flags & SA_RESTORER != 0 { restorer } else { 0 },
+    })
+}
+
+/// Reads memory of this process that may not be there; how many bytes could be read.
+pub fn read_memory(address: usize, buffer: &mut [usize]) -> Result<usize> {
+    let bytes = core::mem::size_of_val(buffer);
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: bytes };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
+    let (from, to) = (&remote as *const libc::iovec, &local as *const libc::iovec);
+    // SAFETY: the kernel writes at most `bytes` bytes into a live buffer, and answers EFAULT for what cannot be read.
+    unsafe { call!(SYS_process_vm_readv, pid(), to, 1, from, 1, 0) }
 }
 
 /// Names the calling thread (at most 15 bytes), for `ps -L` and `top -H`.

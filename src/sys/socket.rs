@@ -134,14 +134,16 @@ pub fn discard(fd: Fd, limit: usize) -> Result<usize> {
 }
 
 #[cold]
+#[inline(never)]
 fn discard_into_buffer(fd: Fd, limit: usize) -> Result<usize> {
-    let mut buffer = [0u8; 4096];
+    let mut buffer = [0u8; 1024];
     let length = limit.min(buffer.len());
     // SAFETY: the kernel writes at most `length` bytes.
     unsafe { call!(SYS_recvfrom, fd, buffer.as_mut_ptr(), length, libc::MSG_DONTWAIT, 0, 0) }
 }
 
 /// Takes one notice off the error queue (MSG_ZEROCOPY completions, timestamps); EAGAIN when it is empty.
+#[inline(never)]
 pub fn discard_notice(fd: Fd) -> Result<usize> {
     let mut control = [0u64; 64];
     // SAFETY: all-zero is a valid `msghdr`.
@@ -178,6 +180,13 @@ pub fn peer_address(fd: Fd) -> Option<core::net::SocketAddr> {
             Some(core::net::SocketAddr::from((ip, u16::from_be(v6.sin6_port))))
         }
         _ => None,
+    }
+}
+
+/// Asks for a send queue of `bytes`: what net.core.wmem_max allows, or all of it with CAP_NET_ADMIN.
+pub fn set_send_queue(fd: Fd, bytes: c_int) {
+    if set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes);
     }
 }
 

@@ -29,15 +29,16 @@ hook! {
 }
 
 pub(super) fn before_connect(fd: Fd) {
-    if !gate::is_open() || !core::owned() {
+    if !gate::is_open() {
         return;
     }
+    let role = fds::facts(fd).role();
     if config::side() == Side::Both {
         // A connect(2) that is polled for is called again: it is no new connection.
-        if fds::facts(fd).role() != Role::Client {
+        if role != Role::Client && core::owned() {
             fds::born(fd, Role::Client);
         }
-    } else if fds::facts(fd).role() == Role::Accepted {
+    } else if role == Role::Accepted && core::owned() {
         fds::take(fd);
     }
 }

@@ -7,7 +7,7 @@ use crate::letting_go::{self, Next};
 use crate::{epolls, errno, real};
 use engine::engine as core;
 use engine::handover;
-use engine::sys::{self, Fd};
+use engine::sys::{self, process, Fd};
 use libc::c_int;
 
 // *Contract:* a new number for an open file description.
@@ -34,7 +34,9 @@ redhook::hook! {
 // As dup2, with flags, and EINVAL where both numbers are the same.
 redhook::hook! {
     unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => hook_dup3 {
-        before_replacement(old, new);
+        if flags & !libc::O_CLOEXEC == 0 {
+            before_replacement(old, new);
+        }
         // SAFETY: the program passes what dup3(2) requires.
         noted_replacement(old, unsafe { redhook::real!(dup3)(old, new, flags) })
     }
@@ -101,7 +103,11 @@ pub(super) fn noted_replacement(old: Fd, new: c_int) -> c_int {
 /// Before `new` is closed by putting `old` in its place. If that is going to fail, nothing happens.
 pub(super) fn before_replacement(old: Fd, new: Fd) {
     let ours = handover::number() == Some(new);
-    if old == new || (!ours && fds::facts(new).none()) || sys::status_flags(old).is_err() {
+    if old == new || (!ours && fds::facts(new).none()) {
+        return;
+    }
+    let within_limit = u64::try_from(new).is_ok_and(|new| new < process::descriptor_limit());
+    if !within_limit || sys::status_flags(old).is_err() {
         return;
     }
     if letting_go::before_end_of(new) == Next::NotYours {

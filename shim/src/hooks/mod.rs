@@ -11,6 +11,7 @@ mod dup;
 mod epoll;
 mod exit;
 mod fork;
+mod limits;
 mod message;
 mod options;
 mod shutdown;
@@ -41,11 +42,7 @@ pub(crate) fn find_all() {
     dup::find();
     epoll::find();
     fork::find();
+    limits::find();
     options::find();
     shutdown::find();
-}
-
-/// Where our close(2) is.
-pub(crate) fn close_address() -> *const core::ffi::c_void {
-    close::close as *const core::ffi::c_void
 }

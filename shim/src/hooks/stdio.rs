@@ -10,8 +10,14 @@ hook! {
     /// *Passes through when* the descriptor is no connection, or flushing fails. *errno:* of the real call.
     /// *Signal safety:* not async-signal-safe; a cancellation point.
     fn fclose(stream: *mut FILE) -> c_int {
-        before_end_of_stream(stream);
-        real::fclose(stream)
+        match before_end_of_stream(stream) {
+            Ok(()) => real::fclose(stream),
+            Err(flushing) => {
+                // libc has dropped what it could not write, and would now find nothing wrong.
+                real::fclose(stream);
+                errno::fail(flushing)
+            }
+        }
     }
 }
 
@@ -19,7 +25,8 @@ hook! {
     /// *Contract:* closes the stream's descriptor and opens a file in its place. *Why hooked:* as [`fclose`].
     fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
         if !path.is_null() {
-            before_end_of_stream(stream);
+            // freopen(3) does not report what it could not flush.
+            let _ = before_end_of_stream(stream);
         }
         real::freopen(path, mode, stream)
     }
@@ -29,7 +36,8 @@ hook! {
     /// As [`freopen`]: what programs with 64-bit file offsets call.
     fn freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
         if !path.is_null() {
-            before_end_of_stream(stream);
+            // freopen(3) does not report what it could not flush.
+            let _ = before_end_of_stream(stream);
         }
         real::freopen64(path, mode, stream)
     }
@@ -47,15 +55,22 @@ hook! {
     }
 }
 
+/// Flushes `stream` and lets go of its connection. The error of flushing: then nothing was let go of.
+///
 /// # Safety
 /// `stream` is an open stream.
-unsafe fn before_end_of_stream(stream: *mut FILE) {
+unsafe fn before_end_of_stream(stream: *mut FILE) -> Result<(), c_int> {
     // SAFETY: as the caller vouches; fileno(3) answers -1 for streams without a descriptor.
-    unsafe {
-        let fd = errno::kept(|| libc::fileno(stream));
-        if letting_go::may_linger(fd) && errno::kept(|| libc::fflush(stream)) == 0 {
+    let fd = errno::kept(|| unsafe { libc::fileno(stream) });
+    let mut result = Ok(());
+    if letting_go::may_linger(fd) {
+        // SAFETY: as above.
+        result =
+            errno::kept(|| if unsafe { libc::fflush(stream) } == 0 { Ok(()) } else { Err(errno::now()) });
+        if result.is_ok() {
             letting_go::before_end_of(fd);
         }
-        streams::closed(fd, stream);
     }
+    streams::closed(fd, stream);
+    result
 }

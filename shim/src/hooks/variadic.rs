@@ -43,7 +43,7 @@ hook! {
             libc::SYS_dup => dup::noted(fd, real(number, a, b) as c_int).into(),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_dup2 => replace(fd, b as c_int, || real(number, a, b)),
-            libc::SYS_dup3 => replace(fd, b as c_int, || real(number, a, b)),
+            libc::SYS_dup3 if c as c_int & !libc::O_CLOEXEC == 0 => replace(fd, b as c_int, || real(number, a, b)),
             libc::SYS_fcntl => {
                 let result = real(number, a, b);
                 dup::noted_command(fd, b as c_int, result as c_int);
