@@ -18,7 +18,7 @@ use crate::reaper;
 use crate::stats;
 use crate::sys::{self, process, socket, Fd};
 use crate::verdict::{self, Observed, Verdict};
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 static OWNER: AtomicI32 = AtomicI32::new(0);
 
@@ -280,10 +280,34 @@ fn ensure_thread(caller: Caller) -> bool {
 }
 
 /// The program is about to forbid itself threads (RLIMIT_NPROC), as HAProxy does before it serves: the drain thread is
-/// started now, or there would never be one. Not async-signal-safe.
+/// started now, or there would never be one. Where another thread is just starting it, waits until that has been done, a
+/// tenth of a second at most. Not async-signal-safe.
 pub fn start_early() {
-    if config::max_connections() > 0 && (handover::number().is_some() || make_channel()) {
-        ensure_thread(Caller::Interface);
+    if config::max_connections() == 0 {
+        return;
+    }
+    let until = process::now_ms() + 100;
+    let never = AtomicU32::new(0);
+    while !((handover::number().is_some() || make_channel()) && ensure_thread(Caller::Interface)) {
+        if process::now_ms() >= until {
+            return;
+        }
+        process::futex_wait(&never, 0, 1);
+    }
+    process::futex_wait(&reaper::SETTLED, 0, 100);
+}
+
+/// The program is about to change its root directory (chroot(2)): the drain thread will look through the /proc of now.
+///
+/// The descriptor never stays in the program's table: it waits in the channel, and then in the thread's private table.
+pub fn keep_proc() {
+    if config::max_connections() == 0 || !(handover::number().is_some() || make_channel()) {
+        return;
+    }
+    let directory = libc::O_PATH | libc::O_DIRECTORY;
+    if let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", directory) {
+        let _ = handover::send(proc, Request { deadline: Deadline::Default, task: Task::KeepProc });
+        let _ = sys::close(proc);
     }
 }
 
@@ -306,9 +330,13 @@ fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
     while let Ok(received) = handover::receive(channel) {
         if let handover::Received::Connection(fd, request) = received {
+            if request.task == Task::KeepProc {
+                let _ = sys::close(fd);
+                continue;
+            }
             let discarded = match request.task {
                 Task::Drain(_) => input::discard_what_is_here(fd),
-                Task::Search(_) => 0,
+                Task::Search(_) | Task::KeepProc => 0,
                 Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
             };
             let _ = sys::close(fd);
@@ -324,7 +352,13 @@ pub fn retire() {
     if LIFE.disarm() {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
         handover::nudge();
+        let until = process::now_ms() + 100;
         process::futex_wait(&reaper::STOP, reaper::ASKED, 100);
+        // Its last calls are the C library's, and the filter must not meet them.
+        let never = AtomicU32::new(0);
+        while !reaper::gone() && process::now_ms() < until {
+            process::futex_wait(&never, 0, 1);
+        }
     }
     handover::forget();
 }

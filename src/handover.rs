@@ -51,6 +51,8 @@ pub enum Task {
     Search(Suspicion),
     /// The program shut both halves: shut the read half in a moment, unless its close comes first.
     ShutRead,
+    /// No connection, but the directory /proc as it was before the program changed its root.
+    KeepProc,
 }
 
 /// What recv(2) means when it answers 0.
@@ -96,6 +98,7 @@ impl Request {
             Task::Search(Suspicion { origin: Origin::Accepted, number, exiting }) => (1, number, exiting),
             Task::Search(Suspicion { origin: Origin::Received, number, exiting }) => (2, number, exiting),
             Task::ShutRead => (3, 0, false),
+            Task::KeepProc => (5, 0, false),
         };
         let [a, b, c, d] = milliseconds.to_ne_bytes();
         let [e, f, g, h] = number.to_ne_bytes();
@@ -113,6 +116,7 @@ impl Request {
                 4 => Task::Drain(Input::Intact),
                 2 => suspicion(Origin::Received),
                 3 => Task::ShutRead,
+                5 => Task::KeepProc,
                 _ => suspicion(Origin::Accepted),
             },
         }
@@ -153,7 +157,7 @@ pub enum Reserved {
 /// Sees to it that there is a channel. Called at the first accept(2), so that a program that uses up its
 /// descriptors later has one.
 pub fn reserve() -> Reserved {
-    for _ in 0..1000 {
+    for _ in 0..20_000 {
         if channel().is_some() {
             return Reserved::Kept;
         }
@@ -284,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_request_survives_the_wire(
-            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..5, number in 0..Fd::MAX, exiting in any::<bool>()
+            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..6, number in 0..Fd::MAX, exiting in any::<bool>()
         ) {
             let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting });
             let request = Request {
@@ -293,6 +297,7 @@ mod tests {
                     0 => Task::Drain(Input::Unknown),
                     4 => Task::Drain(Input::Intact),
                     1 => Task::ShutRead,
+                    5 => Task::KeepProc,
                     2 => suspicion(Origin::Accepted),
                     _ => suspicion(Origin::Received),
                 },

@@ -9,14 +9,21 @@
 //! program), and whatever they forked. Others cannot hold it unless it was sent to them, and then their table is
 //! read if it can be.
 
+use crate::family;
 use crate::handover::{Origin, Suspicion};
 use crate::sys::{self, process, Fd};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
+
+/// The process ends, and what it handed over is no longer open in its table.
+pub static SWEPT: AtomicBool = AtomicBool::new(false);
+
+/// How often a look is repeated that may have been crossed by a new reference.
+const LOOKS: u32 = 4;
 
 /// Processes this one was forked from while it ran the same program, nearest first; 0 ends the list.
 static LINEAGE: [AtomicI32; 8] = [const { AtomicI32::new(0) }; 8];
@@ -95,10 +102,10 @@ fn socket_inode(link: &[u8]) -> Option<u64> {
 }
 
 /// The inode of the socket that number `fd` of process `pid` refers to.
-fn socket_of(pid: i32, fd: Fd) -> Option<u64> {
+fn socket_of(proc: Fd, pid: i32, fd: Fd) -> Option<u64> {
     let mut link = [0u8; 64];
-    let path = Path::new(format_args!("/proc/{pid}/fd/{fd}"));
-    let length = sys::read_link(libc::AT_FDCWD, path.as_c_str(), &mut link).ok()?;
+    let path = Path::new(format_args!("{pid}/fd/{fd}"));
+    let length = sys::read_link(proc, path.as_c_str(), &mut link).ok()?;
     socket_inode(link.get(..length)?)
 }
 
@@ -126,13 +133,28 @@ pub enum Found {
     NotYetClosed,
 }
 
-/// Fills in what was found, for every search: at the likeliest places first, then in one pass over /proc.
-pub fn find(searches: &mut [Search]) {
+/// Fills in what was found, for every search: at the likeliest places first, then in one pass over /proc. `kept` is /proc
+/// as it was before a chroot(2), if there was one.
+pub fn find(searches: &mut [Search], kept: Option<Fd>) {
+    let directory = libc::O_PATH | libc::O_DIRECTORY;
+    let opened = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok);
+    if opened.and_then(|proc| find_in(proc, searches)).is_err() {
+        for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
+            search.found = Found::Somebody;
+        }
+    }
+    if let (Ok(proc), None) = (opened, kept) {
+        let _ = sys::close(proc);
+    }
+}
+
+fn find_in(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
     let own = process::pid();
     for search in searches.iter_mut() {
         let number = search.suspicion.number;
-        let open_in = |pid| socket_of(pid, number) == Some(search.inode);
-        search.found = if !search.suspicion.exiting && open_in(own) {
+        let open_in = |pid| socket_of(proc, pid, number) == Some(search.inode);
+        let still_open = if search.suspicion.exiting { !SWEPT.load(Ordering::SeqCst) } else { open_in(own) };
+        search.found = if still_open {
             Found::NotYetClosed
         } else if nearest_kin().any(open_in) {
             Found::Somebody
@@ -140,32 +162,43 @@ pub fn find(searches: &mut [Search]) {
             Found::Nobody
         };
     }
-    if searches.iter().any(|s| s.found == Found::Nobody) && pass(searches).is_err() {
+    for _ in 0..LOOKS {
+        let before = family::references_made();
+        if searches.iter().all(|s| s.found != Found::Nobody) {
+            break;
+        }
+        pass(proc, searches)?;
         for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
-            search.found = Found::Somebody;
+            if family::travels(search.inode) {
+                search.found = Found::Somebody;
+            }
+        }
+        if family::references_made() == before {
+            break;
         }
     }
+    Ok(())
 }
 
-fn pass(searches: &mut [Search]) -> sys::Result<()> {
+fn pass(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
     // Where other users' processes are hidden (hidepid=2) their tables cannot be told from no tables.
-    let first = sys::open_at(libc::AT_FDCWD, c"/proc/1", libc::O_PATH)?;
+    let first = sys::open_at(proc, c"1", libc::O_PATH)?;
     let _ = sys::close(first);
-    let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let listing = sys::open_at(proc, c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
     let own = process::pid();
     let mut failure = Ok(());
-    let listed = each_number(proc, &mut |pid| {
+    let listed = each_number(listing, &mut |pid| {
         let Ok(pid) = i32::try_from(pid) else { return };
         if searches.iter().all(|s| s.found != Found::Nobody) {
             return;
         }
-        match look_into(pid, pid == own, searches) {
+        match look_into(proc, pid, pid == own, searches) {
             Ok(()) => {}
             Err(e) if pid == own => failure = Err(e),
             // It ended meanwhile.
             Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => {}
             Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
-                let relation = relation(pid, own);
+                let relation = relation(proc, pid, own);
                 for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
                     if relation.may_hold(search.suspicion.origin) {
                         search.found = Found::Somebody;
@@ -175,14 +208,14 @@ fn pass(searches: &mut [Search]) -> sys::Result<()> {
             Err(e) => failure = Err(e),
         }
     });
-    let _ = sys::close(proc);
+    let _ = sys::close(listing);
     listed.and(failure)
 }
 
 /// Looks through the descriptor table of one process.
-fn look_into(pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
-    let path = Path::new(format_args!("/proc/{pid}/fd"));
-    let directory = sys::open_at(libc::AT_FDCWD, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
+    let path = Path::new(format_args!("{pid}/fd"));
+    let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let mut unreadable = Ok(());
     let listed = each_number(directory, &mut |number| {
         let name = Path::new(format_args!("{number}"));
@@ -230,7 +263,8 @@ fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Result<()> {
 enum Relation {
     /// This process was forked from it, or it from this process or one of those.
     Kin,
-    /// Of the same process group or session: perhaps a grandchild whose parent has ended.
+    /// Of the same process group or session, and started since this program was: perhaps a grandchild whose parent has
+    /// ended.
     Companion,
     /// Neither.
     Stranger,
@@ -244,31 +278,42 @@ impl Relation {
     }
 }
 
-fn relation(pid: i32, own: i32) -> Relation {
-    let (Some(theirs), Some(ours)) = (relations(pid), relations(own)) else {
+fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
+    let (Some(theirs), Some(ours)) = (relations(proc, pid), relations(proc, own)) else {
         return Relation::Kin;
     };
     if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
-        Relation::Kin
-    } else if (ours.group != 0 && theirs.group == ours.group)
-        || (ours.session != 0 && theirs.session == ours.session)
-    {
+        return Relation::Kin;
+    }
+    let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
+    let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);
+    if companion && theirs.started >= program_started(proc, &ours) {
         Relation::Companion
     } else {
         Relation::Stranger
     }
 }
 
+/// When the first process of the lineage started, in clock ticks since boot; 0 where that cannot be told. What is older
+/// inherited nothing from it.
+fn program_started(proc: Fd, ours: &Relations) -> u64 {
+    let first = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).take_while(|pid| *pid != 0).last();
+    let Some(first) = first else { return ours.started };
+    // A number that was given out anew belongs to a younger process.
+    relations(proc, first).map(|r| r.started).filter(|started| *started <= ours.started).unwrap_or(0)
+}
+
 struct Relations {
     parent: i32,
     group: i32,
     session: i32,
+    started: u64,
 }
 
-/// Fields 4 to 6 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
-fn relations(pid: i32) -> Option<Relations> {
-    let path = Path::new(format_args!("/proc/{pid}/stat"));
-    let file = sys::open_at(libc::AT_FDCWD, path.as_c_str(), libc::O_RDONLY).ok()?;
+/// Fields 4 to 6 and 22 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
+fn relations(proc: Fd, pid: i32) -> Option<Relations> {
+    let path = Path::new(format_args!("{pid}/stat"));
+    let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY).ok()?;
     let mut text = [0u8; 512];
     let length = sys::read(file, &mut text);
     let _ = sys::close(file);
@@ -279,7 +324,8 @@ fn parse_relations(stat: &[u8]) -> Option<Relations> {
     let after_name = stat.iter().rposition(|b| *b == b')')?;
     let mut fields = stat.get(after_name + 1..)?.split(|b| *b == b' ').filter(|f| !f.is_empty()).skip(1);
     let mut next = || fields.next().and_then(decimal).and_then(|n| i32::try_from(n).ok());
-    Some(Relations { parent: next()?, group: next()?, session: next()? })
+    let (parent, group, session) = (next()?, next()?, next()?);
+    Some(Relations { parent, group, session, started: fields.nth(15).and_then(decimal)? })
 }
 
 #[cfg(test)]
@@ -290,8 +336,13 @@ mod tests {
 
     #[test]
     fn a_stat_line_is_read_past_any_name() {
-        let r = parse_relations(b"42 (a) b (c)) S 7 8 9 0 -1 rest").unwrap();
-        assert_eq!((r.parent, r.group, r.session), (7, 8, 9));
+        let line = b"42 (a) b (c)) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 rest";
+        let r = parse_relations(line).unwrap();
+        assert_eq!((r.parent, r.group, r.session, r.started), (7, 8, 9, 12345));
+        let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
+        let own = relations(proc, process::pid()).unwrap();
+        sys::close(proc).unwrap();
+        assert!(own.started > 0 && own.parent > 0);
         assert!(parse_relations(b"42 (a").is_none());
     }
 
@@ -308,16 +359,22 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let held = sys::identity(open.as_raw_fd()).unwrap().inode;
-        assert_eq!(socket_of(std::process::id() as i32, open.as_raw_fd()), Some(held));
+        let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
+        assert_eq!(socket_of(proc, std::process::id() as i32, open.as_raw_fd()), Some(held));
+        sys::close(proc).unwrap();
         let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
         let look = |inode, suspicion| {
             let mut searches = [Search { inode, suspicion, found: Found::Nobody }];
-            find(&mut searches);
+            find(&mut searches, None);
             searches[0].found
         };
         assert_eq!(look(held, suspicion), Found::Somebody);
         assert_eq!(look(u64::MAX, suspicion), Found::Nobody);
-        assert_eq!(look(held, Suspicion { exiting: true, ..suspicion }), Found::Nobody);
+        let exiting = Suspicion { exiting: true, ..suspicion };
+        assert_eq!(look(held, exiting), Found::NotYetClosed, "until its numbers have been replaced");
+        SWEPT.store(true, Ordering::SeqCst);
+        assert_eq!(look(held, exiting), Found::Nobody);
+        SWEPT.store(false, Ordering::SeqCst);
         let closing = Suspicion { number: open.as_raw_fd(), ..suspicion };
         assert_eq!(look(held, closing), Found::NotYetClosed);
         let second = open.try_clone().unwrap();

@@ -26,6 +26,8 @@ pub mod engine;
 #[cfg(not(loom))]
 mod eviction;
 #[cfg(not(loom))]
+pub mod family;
+#[cfg(not(loom))]
 pub mod ffi;
 #[cfg(not(loom))]
 pub mod handover;

@@ -24,11 +24,14 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+/// Whether the attempt to start a thread has ended, well or not; futex word.
+pub static SETTLED: AtomicU32 = AtomicU32::new(0);
+
 /// Whether the thread is to end; futex word. See [`engine::retire`].
 pub static STOP: AtomicU32 = AtomicU32::new(0);
 /// [`STOP`]: it is asked to.
 pub const ASKED: u32 = 1;
-/// [`STOP`]: it makes no system call any more but those that end it.
+/// [`STOP`]: it has closed what it held, and ends.
 const STOPPED: u32 = 2;
 
 /// Enough for the deepest path here (a search through /proc, about 10 KiB) several times over, and for the static
@@ -39,13 +42,30 @@ const STACK_BYTES: usize = 256 * 1024;
 ///
 /// Allocates (pthread_create(3)): not async-signal-safe.
 pub fn start() -> Result<(), Errno> {
+    SETTLED.store(0, Ordering::SeqCst);
     // The thread inherits the mask of its creator: block everything from its first instruction on.
     let before = process::set_blocked_signals(process::ALL_SIGNALS);
     let created = create(STACK_BYTES).or_else(|_| create(0));
     if let Ok(before) = before {
         let _ = process::set_blocked_signals(before);
     }
+    if created.is_err() {
+        settle();
+    }
     created
+}
+
+/// The thread's number, for [`gone`].
+static THREAD: AtomicI32 = AtomicI32::new(0);
+
+/// Whether the thread that was asked to stop makes no system call any more, not even those that end it.
+pub fn gone() -> bool {
+    !process::thread_lives(THREAD.load(Ordering::SeqCst))
+}
+
+fn settle() {
+    SETTLED.store(1, Ordering::SeqCst);
+    process::futex_wake(&SETTLED);
 }
 
 /// Creates the detached thread with a stack of `bytes`, 0 for the default.
@@ -79,6 +99,8 @@ fn create(bytes: usize) -> Result<(), Errno> {
 }
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
+    THREAD.store(process::thread(), Ordering::SeqCst);
+    settle();
     process::name_thread(c"linger");
     if std::panic::catch_unwind(live).is_err() {
         engine::disarm(own_channel());

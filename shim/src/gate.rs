@@ -20,9 +20,17 @@ pub(crate) fn is_open() -> bool {
     OPEN.load(Ordering::Relaxed)
 }
 
-/// Shuts it for good.
+/// Shuts it for good: the program has sandboxed itself.
 pub(crate) fn shut() {
     OPEN.store(false, Ordering::Relaxed);
+    SANDBOXED.store(true, Ordering::Relaxed);
+}
+
+static SANDBOXED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program has sandboxed itself, so that no system call of ours may be made.
+pub(crate) fn sandboxed() -> bool {
+    SANDBOXED.load(Ordering::Relaxed)
 }
 
 /// Why the gate is as it is.

@@ -45,14 +45,16 @@ fn end_known(fd: Fd) {
         }
         _ => {}
     }
+    // No system call where the gate is shut: the program may have forbidden it.
+    if !gate::is_open() {
+        fds::take(fd);
+        return;
+    }
     // A child of vfork(2) shares this memory but not the table: what it closes is still open in the parent.
     if !core::owned() {
         return;
     }
     let facts = fds::take(fd);
-    if !gate::is_open() {
-        return;
-    }
     if let Some(holding) = holding(fd, facts, false) {
         core::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
     }
@@ -116,7 +118,8 @@ pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
 }
 
 fn has_something_to_lose(fd: Fd) -> bool {
-    socket::unread(fd).is_ok_and(|n| n > 0) || socket::unacknowledged(fd).is_ok_and(|n| n > 0)
+    // In this order: the peer may take the response and answer it between the two.
+    socket::unacknowledged(fd).is_ok_and(|n| n > 0) || socket::unread(fd).is_ok_and(|n| n > 0)
 }
 
 /// The program hands `fd` over itself, through the C interface. False where it may still get events for it.

@@ -6,7 +6,7 @@ use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::engine::{self as life, Host};
 use engine::sys::{self, process, socket, Fd};
-use engine::{config, ffi, holders, log, stats};
+use engine::{config, family, ffi, holders, log, stats};
 
 #[used]
 #[link_section = ".init_array"]
@@ -25,7 +25,7 @@ extern "C" fn construct() {
     life::enter();
     life::set_host(&HOST);
     // SAFETY: the handlers are safe in a forked child: atomics and system calls only.
-    unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
+    unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
     let why = gate::decide();
     if gate::is_open() {
         note_inherited_connection();
@@ -55,11 +55,23 @@ extern "C" fn quick_end(_: *mut c_void) {
 
 unsafe extern "C" fn before_fork() {
     fds::before_fork();
+    if gate::is_open() && !family::is_founded() && fds::any_connection() {
+        family::found();
+    }
+}
+
+/// In the parent: the child holds what it holds.
+unsafe extern "C" fn after_fork() {
+    family::reference_made();
 }
 
 unsafe extern "C" fn in_child() {
     ENDING.store(false, Ordering::Relaxed);
+    holders::SWEPT.store(false, Ordering::SeqCst);
     fds::in_child();
+    if gate::sandboxed() {
+        return;
+    }
     holders::remember_parent(life::owner());
     life::enter();
 }
@@ -89,6 +101,7 @@ fn end_of_process(flush: &dyn Fn(Fd) -> bool) {
         // Other threads may still write to what is half-closed now; the program's exit status must not become a signal.
         process::ignore_broken_pipes();
         letting_go::before_end_of_process(flush);
+        holders::SWEPT.store(true, Ordering::SeqCst);
     }
     if stats::pending() > 0 {
         stats::wait_until_none(Some(until));

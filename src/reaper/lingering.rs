@@ -59,6 +59,8 @@ pub(super) struct Reaper {
     order: Order,
     pub(super) searching: [Option<Searching>; holders::BATCH],
     pub(super) shutting: Shutting,
+    /// /proc as it was before the program changed its root.
+    pub(super) proc: Option<Fd>,
     /// No search before this time: a search may take a tenth of the thread's time at most.
     pub(super) search_after_ms: u64,
     pub(super) now: u64,
@@ -82,6 +84,7 @@ impl Reaper {
             order: Order::new(ids)?,
             searching: [None; holders::BATCH],
             shutting: Shutting::new(),
+            proc: None,
             search_after_ms: 0,
             now,
         })
@@ -115,6 +118,7 @@ impl Reaper {
                 self.linger(fd, request, input);
             }
             Task::Search(suspicion) => self.search_later(fd, suspicion, request),
+            Task::KeepProc => self.keep_proc(fd),
             Task::ShutRead => {
                 self.shutting.add(fd, self.now);
                 stats::cancel();

@@ -29,6 +29,15 @@ pub(super) struct Searching {
 }
 
 impl Reaper {
+    /// The program is about to change its root: `fd` is /proc as it is now. The first one is kept: it is the outermost.
+    pub(super) fn keep_proc(&mut self, fd: Fd) {
+        if self.proc.is_none() {
+            self.proc = Some(fd);
+        } else {
+            let _ = sys::close(fd);
+        }
+    }
+
     pub(super) fn search_later(&mut self, fd: Fd, suspicion: Suspicion, request: Request) {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
@@ -62,7 +71,7 @@ impl Reaper {
             *search = Search { inode, suspicion, ..empty };
             count += 1;
         }
-        holders::find(searches.get_mut(..count).unwrap_or(&mut []));
+        holders::find(searches.get_mut(..count).unwrap_or(&mut []), self.proc);
         self.now = process::now_ms();
         self.search_after_ms = self.now + ((self.now - started) * 9).max(1);
         let mut again = [None; holders::BATCH];

@@ -57,3 +57,12 @@ impl<T: Zeroed> Drop for Region<T> {
         let _ = unsafe { call!(SYS_munmap, self.start, self.length * size_of::<T>()) };
     }
 }
+
+/// Zeros that forked children share; null where they cannot be had.
+pub fn shared_page(bytes: usize) -> *mut u8 {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: a fresh anonymous mapping overlaps nothing.
+    unsafe { call!(SYS_mmap, 0, bytes, protection, flags, -1, 0) }
+        .map_or(core::ptr::null_mut(), |at| at as *mut u8)
+}

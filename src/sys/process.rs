@@ -11,6 +11,18 @@ pub fn pid() -> i32 {
     unsafe { call!(SYS_getpid, 0) }.map_or(0, |n| n as i32)
 }
 
+/// The calling thread.
+pub fn thread() -> i32 {
+    // SAFETY: gettid takes nothing and cannot fail.
+    unsafe { call!(SYS_gettid, 0) }.map_or(0, |n| n as i32)
+}
+
+/// Whether there is such a thread in this process.
+pub fn thread_lives(thread: i32) -> bool {
+    // SAFETY: signal 0 is none: the call only looks.
+    unsafe { call!(SYS_tgkill, pid(), thread, 0) }.is_ok()
+}
+
 /// Milliseconds of the monotonic clock. Straight from the kernel: a preloaded libfaketime does not reach it.
 pub fn now_ms() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

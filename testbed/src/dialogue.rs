@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use rustix::net::{connect, socket, sockopt, AddressFamily, SocketType};
+use rustix::net::{connect, recv, socket, sockopt, AddressFamily, RecvFlags, SocketType};
 
 use crate::client::{Ending, RECEIVE_BUFFER};
 use crate::sockets::{self, State};
@@ -13,6 +13,12 @@ use crate::{pause, DEADLINE};
 
 /// Between two looks at the kernel's table of sockets.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How long a server may get nothing done before the client makes room for it. Only costs time.
+const STALLED: Duration = Duration::from_millis(50);
+
+/// Read at a stall.
+const ROOM: usize = 64 * 1024;
 
 /// What there is to say about one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +98,25 @@ impl Dialogue {
         &self.bytes
     }
 
-    /// Waits, without reading, until the server's end is closed, shut or gone.
+    /// Waits until the server's end is closed, shut or gone, reading only where the server gets nothing done otherwise.
     ///
     /// # Errors
     ///
-    /// If it is still open after [`DEADLINE`], as where the server has more to send than fits without reading.
-    pub fn wait_until_let_go(&self) -> Result<()> {
+    /// If it is still open after [`DEADLINE`].
+    pub fn wait_until_let_go(&mut self) -> Result<()> {
         let started = Instant::now();
+        let mut before = None;
+        let mut since = started;
         while let Some(entry) = sockets::server_end(self.server, self.local)? {
             if entry.state != State::Open {
                 break;
+            }
+            if before != Some(entry.unacknowledged) {
+                before = Some(entry.unacknowledged);
+                since = Instant::now();
+            } else if since.elapsed() > STALLED && entry.unacknowledged > 0 {
+                self.make_room();
+                since = Instant::now();
             }
             if started.elapsed() > DEADLINE {
                 bail!("the server does not let go: {entry:?}");
@@ -137,6 +152,13 @@ impl Dialogue {
             Err(_) => Ending::Reset,
         };
         Heard { bytes: self.bytes, ending, send_failed: self.send_failed }
+    }
+
+    fn make_room(&mut self) {
+        let mut room = [0; ROOM];
+        if let Ok((got, _)) = recv(&self.stream, &mut room, RecvFlags::DONTWAIT) {
+            self.bytes.extend(room.iter().take(got));
+        }
     }
 
     fn has_heard(&self, wanted: &[u8]) -> bool {

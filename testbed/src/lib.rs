@@ -22,19 +22,26 @@
 
 #![warn(missing_docs)]
 
+pub mod active;
+pub mod anatomy;
 pub mod answers;
 pub mod buggy;
 pub mod client;
+pub mod closer;
 pub mod counters;
+pub mod crowd;
 pub mod dialogue;
 pub mod netns;
 pub mod pattern;
+pub mod postgres;
 pub mod processes;
 pub mod proof;
 pub mod scenario;
 pub mod server;
+pub mod settings;
 pub mod sockets;
 pub mod specimens;
+pub mod trace;
 pub mod wvstreams;
 
 use std::time::Duration;

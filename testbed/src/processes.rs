@@ -32,20 +32,24 @@ impl Process {
         Ok(Self { pidfd })
     }
 
-    /// Waits until exactly one process holds the server's end of the connection.
+    /// Waits until exactly one process holds the server's end of the connection, and it runs `program`.
     ///
     /// # Errors
     ///
-    /// If none or several still do after [`DEADLINE`].
-    pub fn holding_alone(server: SocketAddr, client: SocketAddr) -> Result<Self> {
+    /// If that is not so after [`DEADLINE`].
+    pub fn holding_alone(program: &str, server: SocketAddr, client: SocketAddr) -> Result<Self> {
         let started = Instant::now();
         loop {
             let holders = holders(server, client)?;
             if let [pid] = holders[..] {
-                return Self::with_number(pid);
+                if fs::read_to_string(format!("/proc/{pid}/comm"))
+                    .is_ok_and(|name| name.trim_end() == program)
+                {
+                    return Self::with_number(pid);
+                }
             }
             if started.elapsed() > DEADLINE {
-                bail!("processes {holders:?} hold the connection");
+                bail!("processes {holders:?} hold the connection, not one of {program} alone");
             }
             pause(LOOK_AGAIN, "the kernel announces no descriptors of other processes");
         }
@@ -76,12 +80,30 @@ impl Process {
     }
 }
 
+/// Waits until no process has a descriptor of any connection to `server`: a half-close alone shows as a state of the
+/// socket, this only after `close`. The shim's drain thread is such a holder.
+///
+/// # Errors
+///
+/// If one still has after [`DEADLINE`].
+pub fn wait_until_nobody_holds(server: SocketAddr) -> Result<()> {
+    let started = Instant::now();
+    while let Some(held) = ends_at(server)?.into_iter().find(|end| end.inode != 0 && end.remote_port != 0) {
+        if started.elapsed() > DEADLINE {
+            bail!("a process holds socket {}", held.inode);
+        }
+        pause(LOOK_AGAIN, "the kernel announces no close of a socket that is not ours");
+    }
+    Ok(())
+}
+
 /// The processes with a descriptor of the server's end of the connection.
 fn holders(server: SocketAddr, client: SocketAddr) -> Result<Vec<i32>> {
-    let Some(inode) = inode(server, client)? else {
+    let is_it = |end: &End| end.remote_port == client.port() && end.inode != 0;
+    let Some(end) = ends_at(server)?.into_iter().find(is_it) else {
         return Ok(Vec::new());
     };
-    let socket = format!("socket:[{inode}]");
+    let socket = format!("socket:[{}]", end.inode);
     let processes = fs::read_dir("/proc")?.flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
         let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
@@ -92,20 +114,31 @@ fn holders(server: SocketAddr, client: SocketAddr) -> Result<Vec<i32>> {
     Ok(processes.collect())
 }
 
-/// The number of the socket on the server's end, as /proc/PID/fd shows it.
-fn inode(server: SocketAddr, client: SocketAddr) -> Result<Option<u64>> {
-    let table = fs::read_to_string("/proc/thread-self/net/tcp").context("read net/tcp")?;
-    let ends = [port_in_table(server), port_in_table(client)];
-    let line = table.lines().skip(1).find(|line| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        ends.iter().all(|end| words.next().is_some_and(|word| word.ends_with(end)))
-    });
-    let inode = |line: &str| line.split_ascii_whitespace().nth(9)?.parse().ok();
-    line.map(|line| inode(line).with_context(|| format!("net/tcp says {line:?}"))).transpose()
+/// A socket on the server's end.
+struct End {
+    /// 0 for the listener.
+    remote_port: u16,
+    /// As /proc/PID/fd shows it; 0 once nobody holds it.
+    inode: u64,
 }
 
-fn port_in_table(address: SocketAddr) -> String {
-    format!(":{:04X}", address.port())
+fn ends_at(server: SocketAddr) -> Result<Vec<End>> {
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").context("read net/tcp")?;
+    let port = |end: &str| u16::from_str_radix(end.rsplit(':').next()?, 16).ok();
+    let end = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (local_port, remote_port) = (port(words.next()?)?, port(words.next()?)?);
+        let inode = words.nth(6)?.parse().ok()?;
+        Some((local_port, End { remote_port, inode }))
+    };
+    let mut ends = Vec::new();
+    for line in table.lines().skip(1) {
+        let (local_port, end) = end(line).with_context(|| format!("net/tcp says {line:?}"))?;
+        if local_port == server.port() {
+            ends.push(end);
+        }
+    }
+    Ok(ends)
 }
 
 #[cfg(test)]
@@ -123,6 +156,18 @@ mod tests {
             let _server_end = listener.accept().expect("accept");
             let found = holders(address, client.local_addr().expect("address")).expect("holders");
             assert_eq!(found, [std::process::id() as i32]);
+        });
+    }
+
+    #[test]
+    fn nobody_holds_what_was_closed_though_it_is_not_over() {
+        crate::netns::isolated(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+            let address = listener.local_addr().expect("address");
+            let _client = TcpStream::connect(address).expect("connect");
+            drop(listener.accept().expect("accept"));
+            wait_until_nobody_holds(address).expect("nobody");
+            assert_eq!(ends_at(address).expect("table").len(), 2, "the listener and the closed end");
         });
     }
 

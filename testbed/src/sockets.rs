@@ -55,14 +55,24 @@ pub struct Entry {
     pub unacknowledged: u64,
 }
 
-/// Every IPv4 TCP socket of the calling thread's network namespace.
+/// Every TCP socket of the calling thread's network namespace: IPv4, and IPv6 with its mapped addresses.
 ///
 /// # Errors
 ///
 /// If procfs is not there or reads differently.
 pub fn table() -> Result<Vec<Entry>> {
-    let text = fs::read_to_string("/proc/thread-self/net/tcp").context("read net/tcp")?;
-    text.lines().skip(1).map(|line| entry(line).with_context(|| format!("net/tcp says {line:?}"))).collect()
+    let mut entries = Vec::new();
+    for name in ["tcp", "tcp6"] {
+        let text = match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
+            // A kernel without IPv6.
+            Err(e) if name == "tcp6" && e.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other.with_context(|| format!("read net/{name}"))?,
+        };
+        for line in text.lines().skip(1) {
+            entries.push(entry(line).with_context(|| format!("net/{name} says {line:?}"))?);
+        }
+    }
+    Ok(entries)
 }
 
 /// The server's end of the connection between `client` and `server`; `None` once it is gone.
@@ -117,5 +127,8 @@ mod tests {
         let expected =
             Entry { local_port: 0x1f90, remote_port: 0xc3a2, state: State::Closing, unacknowledged: 255 };
         assert_eq!(entry(line), Some(expected));
+        let mapped = "   1: 0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000100007F:C3A2 04 \
+                      000000FF:00000000 01:00000014 00000000 0";
+        assert_eq!(entry(mapped), Some(expected));
     }
 }

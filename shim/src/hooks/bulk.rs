@@ -1,7 +1,7 @@
 //! close_range(2) and closefrom(3): many numbers at once, ours among them.
 
 use super::hook;
-use crate::{errno, fds, letting_go, real};
+use crate::{errno, fds, gate, letting_go, real};
 use engine::engine as core;
 use engine::handover;
 use libc::{c_int, c_uint};
@@ -36,7 +36,8 @@ pub(super) fn sweep(
     flags: c_int,
     real: impl Fn(c_uint, c_uint) -> c_int,
 ) -> c_int {
-    if flags != 0 || first > last || !core::owned() {
+    let nothing_of_ours = !gate::is_open() && handover::number().is_none();
+    if flags != 0 || first > last || nothing_of_ours || !core::owned() {
         return real(first, last);
     }
     errno::kept(|| {

@@ -4,8 +4,9 @@
 use super::hook;
 use crate::fds::{self, Role};
 use crate::letting_go::{self, Next};
-use crate::{epolls, errno, real};
+use crate::{epolls, errno, gate, real};
 use engine::engine as core;
+use engine::family;
 use engine::handover;
 use engine::sys::{self, process, Fd};
 use libc::c_int;
@@ -83,11 +84,12 @@ pub(super) fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
 /// After a duplicate was made under a number that was free.
 pub(super) fn noted(old: Fd, new: c_int) -> c_int {
     let worth_it = new >= 0 && !(fds::facts(old).none() && fds::facts(new).none());
-    if worth_it && core::owned() {
+    if worth_it && (!gate::is_open() || core::owned()) {
         if fds::facts(old).role() == Role::EpollSet {
             epolls::duplicated(new);
         } else {
             fds::duplicate(old, new);
+            family::reference_made();
         }
     }
     new
@@ -103,6 +105,10 @@ pub(super) fn noted_replacement(old: Fd, new: c_int) -> c_int {
 /// Before `new` is closed by putting `old` in its place. If that is going to fail, nothing happens.
 pub(super) fn before_replacement(old: Fd, new: Fd) {
     let ours = handover::number() == Some(new);
+    if !ours && !gate::is_open() {
+        fds::take(new);
+        return;
+    }
     if old == new || (!ours && fds::facts(new).none()) {
         return;
     }

@@ -7,7 +7,7 @@
 use super::hook;
 use crate::{fds, real};
 use core::ffi::{c_char, c_int, c_void};
-use engine::holders;
+use engine::{family, holders};
 use libc::pid_t;
 
 // *Contract:* a child with a copy of the descriptor table.
@@ -26,7 +26,9 @@ hook! {
     /// our state, and passes everything through. *errno:* of the real call.
     fn _Fork() -> pid_t {
         fds::before_fork();
-        remembered(real::_Fork())
+        let pid = remembered(real::_Fork());
+        family::reference_made();
+        pid
     }
 }
 
@@ -35,7 +37,9 @@ hook! {
     /// *Why hooked:* so it may hold a connection. *errno:* unused; returns an error number.
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
         fds::before_fork();
-        real::posix_spawn(pid, path, actions, attributes, argv, envp)
+        let result = real::posix_spawn(pid, path, actions, attributes, argv, envp);
+        family::reference_made();
+        result
     }
 }
 
@@ -43,7 +47,9 @@ hook! {
     /// As [`posix_spawn`], looking for the program in PATH.
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
         fds::before_fork();
-        real::posix_spawnp(pid, file, actions, attributes, argv, envp)
+        let result = real::posix_spawnp(pid, file, actions, attributes, argv, envp);
+        family::reference_made();
+        result
     }
 }
 
@@ -52,7 +58,9 @@ hook! {
     /// behind. A cancellation point.
     fn system(command: *const c_char) -> c_int {
         fds::before_fork();
-        real::system(command)
+        let result = real::system(command);
+        family::reference_made();
+        result
     }
 }
 
@@ -60,7 +68,9 @@ hook! {
     /// *Contract:* runs a command with a pipe to it. *Why hooked:* as posix_spawn.
     fn popen(command: *const c_char, kind: *const c_char) -> *mut libc::FILE {
         fds::before_fork();
-        real::popen(command, kind)
+        let result = real::popen(command, kind);
+        family::reference_made();
+        result
     }
 }
 

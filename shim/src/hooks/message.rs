@@ -4,7 +4,8 @@ use super::hook;
 use crate::fds::{self, Role};
 use crate::{gate, real};
 use engine::engine as core;
-use engine::sys::Fd;
+use engine::family;
+use engine::sys::{self, Fd};
 use libc::{c_int, c_uint, msghdr, ssize_t};
 
 hook! {
@@ -77,14 +78,33 @@ unsafe fn before_sending_many(messages: *mut libc::mmsghdr, count: c_uint) {
 /// `message` is null or what sendmsg(2) requires.
 unsafe fn before_sending(message: *const msghdr) {
     // SAFETY: as the caller vouches.
-    unsafe { each_descriptor(message, &mut fds::mark_sent) }
+    unsafe { each_descriptor(message, &mut departs) }
 }
 
 /// # Safety
 /// `message` is what recvmsg(2) filled in.
 unsafe fn after_receiving(message: *const msghdr) {
     // SAFETY: as the caller vouches.
-    unsafe { each_descriptor(message, &mut |fd| fds::born(fd, Role::Received)) }
+    unsafe { each_descriptor(message, &mut arrived) }
+}
+
+fn departs(fd: Fd) {
+    fds::mark_sent(fd);
+    if fds::facts(fd).connection() {
+        if let Ok(identity) = sys::identity(fd) {
+            family::departs(identity.inode);
+        }
+    }
+}
+
+fn arrived(fd: Fd) {
+    fds::born(fd, Role::Received);
+    family::reference_made();
+    if family::anybody_travels() {
+        if let Ok(identity) = sys::identity(fd) {
+            family::arrived(identity.inode);
+        }
+    }
 }
 
 /// Calls `visit` with every descriptor in the control data of a message.

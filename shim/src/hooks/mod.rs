@@ -5,6 +5,7 @@
 
 mod accept;
 mod bulk;
+mod chroot;
 mod close;
 mod connect;
 mod dup;
@@ -39,6 +40,7 @@ pub(crate) use hook;
 /// Finds the next function of every hook that redhook declares, so that none has to later, perhaps in a signal
 /// handler (its `Once` would deadlock there).
 pub(crate) fn find_all() {
+    chroot::find();
     dup::find();
     epoll::find();
     fork::find();

@@ -8,7 +8,7 @@ use super::source;
 pub(super) fn run(command: &mut Command, class: &str, address: SocketAddr) {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     command
-        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-Xshare:auto"])
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m"])
         .arg(source(&format!("{class}.java")))
         .args([host, port]);
 }

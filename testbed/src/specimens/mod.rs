@@ -28,12 +28,12 @@ use anyhow::Result;
 use crate::server::{find_program, Program};
 
 /// What installs every program here.
-pub(crate) const INSTALLER: &str = "scripts/install-test-servers";
+pub(crate) const INSTALLER: &str = "scripts/install-tools";
 
 /// A program and how it lets go of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Specimen {
-    /// `http.createServer`: `syscall(SYS_close)`.
+    /// `http.createServer`: SHUT_WR, then `syscall(SYS_close)`.
     Node,
     /// Its cluster module: connections come to a worker by SCM_RIGHTS.
     NodeCluster,
@@ -45,13 +45,14 @@ pub enum Specimen {
     Cheroot,
     /// Twisted's web server: SHUT_RDWR, then close.
     Twisted,
-    /// MariaDB, which takes [`HELD_BY_MARIADB`] connections: SHUT_RDWR, then close.
+    /// MariaDB, which takes [`HELD_BY_MARIADB`] connections: closes one more in the thread that accepts, where signals
+    /// with handlers are blocked.
     MariaDb,
     /// Under openbsd-inetd: exits with the connection on 0 and 1.
     MicroHttpd,
-    /// The same in inetd mode.
+    /// `busybox httpd -i` under openbsd-inetd: SHUT_WR, then exits.
     BusyboxInetd,
-    /// `busybox httpd -f`: forks, moves the connection to 0 and 1, and exits with it open.
+    /// `busybox httpd -f`: forks, moves the connection to 0 and 1, SHUT_WR, then exits.
     Busybox,
     /// HTTP::Daemon: the parent closes, the child answers and closes.
     PerlChildCloses,
@@ -59,7 +60,7 @@ pub enum Specimen {
     PerlChildExits,
     /// HTTP::Daemon: a child exits with the connection, the parent answers and closes.
     PerlParentAnswers,
-    /// `ForkingMixIn`: the child closes.
+    /// `ForkingMixIn`: the child half-closes and closes.
     PythonChildCloses,
     /// `ForkingMixIn`: the child exits.
     PythonChildExits,
@@ -79,7 +80,7 @@ pub enum Specimen {
     Memcached,
     /// HAProxy: SHUT_WR, then close at once; does not remove it from its epoll set.
     HaProxy,
-    /// `com.sun.net.httpserver`
+    /// `com.sun.net.httpserver`: closes in a thread of its pool.
     JavaHttpServer,
     /// `java.net.ServerSocket` and a thread for every connection: SHUT_WR, then close.
     JavaServerSocket,

@@ -1,4 +1,7 @@
 //! HAProxy, whose answers here are its own: a 413 to every upload, and a service in Lua.
+//!
+//! As Debian configures it, it gives up root and changes its root directory. It forbids itself new processes and
+//! threads (RLIMIT_NPROC 0) before the first connection comes.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,9 +15,17 @@ use super::source;
 pub(super) fn haproxy(command: &mut Command, dir: &Path, address: SocketAddr) -> Result<()> {
     let file = dir.join("haproxy.cfg");
     let service = source("bodies.lua");
+    let jail = dir.join("jail");
+    fs::create_dir(&jail)?;
+    let unprivileged = if rustix::process::geteuid().is_root() {
+        format!("user haproxy\n    group haproxy\n    chroot {}", jail.display())
+    } else {
+        String::new()
+    };
     let configuration = format!(
         "global
     nbthread 2
+    {unprivileged}
     lua-load {}
 defaults
     mode http

@@ -28,6 +28,8 @@ pub(super) fn debian() -> Result<PathBuf> {
 
 /// Runs suites of CPython's own tests and writes what became of each test to `report`, in JUnit's format.
 ///
+/// Those for AF_VSOCK are left out: in a virtual machine without that loopback they wait for ever.
+///
 /// # Errors
 ///
 /// If Python or its tests are not installed.
@@ -39,7 +41,16 @@ pub fn suite_command(suites: &[&str], report: &Path) -> Result<Command> {
         anyhow::bail!("CPython's tests are not installed: apt-get install {TESTS}");
     }
     let mut command = Command::new(python);
-    command.args(["-m", "test", "--junit-xml"]).arg(report).args(suites);
+    command.args([
+        "-m",
+        "test",
+        "--timeout",
+        "300",
+        "--ignore",
+        "ThreadedVSOCKSocketStreamTest",
+        "--junit-xml",
+    ]);
+    command.arg(report).args(suites);
     Ok(command)
 }
 

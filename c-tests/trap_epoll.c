@@ -1,0 +1,246 @@
+/* Trap 23: a registration belongs to the open file description (epoll(7), "Will
+ * closing a file descriptor ..."). Servers close without EPOLL_CTL_DEL and free what
+ * the event's pointer points to: while the description lingers, no event may come. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "deadline.h"
+#include "expectation.h"
+#include "loopback.h"
+#include "threads.h"
+#include "trap.h"
+
+enum { WITNESS = 1, CONNECTION = 2, REUSED = 3 };
+
+static void watch(int set, int fd, uint32_t events, uint64_t name)
+{
+    struct epoll_event event = {.events = events, .data.u64 = name};
+
+    require(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+/* The witness is another connection in the same set. Its event was caused after
+ * everything that could have caused a ghost, so a ghost would be there by then. */
+static void require_only_the_witness(int set, const struct pair *witness)
+{
+    struct epoll_event events[8];
+    char byte;
+
+    require(send(witness->client, "w", 1, 0) == 1);
+    require(epoll_wait(set, events, 8, GENEROUS_MS) == 1);
+    require(events[0].data.u64 == WITNESS);
+    require(recv(witness->server, &byte, 1, MSG_DONTWAIT) == 1);
+}
+
+/* Input, the end of input, and the end of output are what epoll reports. */
+static void stir(int client)
+{
+    send_late_bytes(client);
+    let_30ms_of_network_delay_pass();
+}
+
+/* EPOLLOUT wherever it may be: after SHUT_WR a socket counts as writable for ever
+ * (tcp_poll() in the kernel), while input is gone as soon as it is drained. */
+static void prove_no_ghost(uint32_t events, int sets)
+{
+    BY_EACH_WAY(way) {
+        const struct pair witness = pair_open(FAMILY_IPV4);
+        const struct pair pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        int set[4];
+
+        for (int i = 0; i < sets; i++) {
+            set[i] = epoll_create1(EPOLL_CLOEXEC);
+            watch(set[i], witness.server, EPOLLIN, WITNESS);
+            watch(set[i], pair.server, events, CONNECTION);
+        }
+        send_response(pair.server);
+        require(way->let_go(pair.server) == 0);
+        for (int i = 0; i < sets; i++)
+            require_only_the_witness(set[i], &witness);
+        stir(pair.client);
+        for (int i = 0; i < sets; i++)
+            require_only_the_witness(set[i], &witness);
+        prove_fate(way, pair.client, &before);
+        for (int i = 0; i < sets; i++) {
+            require_only_the_witness(set[i], &witness);
+            require(close(set[i]) == 0);
+        }
+        require(close(witness.client) == 0);
+        require(close(witness.server) == 0);
+        require_nothing_lingers();
+    }
+}
+
+static void level_triggered_set_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP, 1);
+}
+
+static void edge_triggered_set_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, 1);
+}
+
+static void exclusive_registration_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLEXCLUSIVE, 1);
+}
+
+static void oneshot_registration_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLONESHOT, 1);
+}
+
+/* EPOLLHUP and EPOLLERR come whether asked for or not. */
+static void registration_for_nothing_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(0, 1);
+}
+
+static void several_sets_see_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP, 4);
+}
+
+/* The set is reached through another number than the one it was registered by. */
+static void set_under_another_number_sees_no_ghost(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        const int set = epoll_create1(EPOLL_CLOEXEC);
+        const int other = fcntl(set, F_DUPFD_CLOEXEC, 0);
+
+        watch(set, witness.server, EPOLLIN, WITNESS);
+        watch(set, pair.server, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
+        require(close(set) == 0);
+        send_response(pair.server);
+        require(way->let_go(pair.server) == 0);
+        stir(pair.client);
+        require_only_the_witness(other, &witness);
+        prove_fate(way, pair.client, &before);
+        require_only_the_witness(other, &witness);
+        require(close(other) == 0);
+        require(close(witness.client) == 0);
+        require(close(witness.server) == 0);
+        require_nothing_lingers();
+    }
+}
+
+static void change(int set, int operation, int fd, int expected_errno)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = REUSED};
+
+    errno = 0;
+    require((epoll_ctl(set, operation, fd, &event) == 0) == (expected_errno == 0));
+    require(errno == expected_errno);
+}
+
+/* What epoll_ctl(2) says of a closed number, of its next use, and after that. */
+static void reused_number_starts_clean_in_the_same_set(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        struct host host;
+        struct epoll_event event;
+        const int set = epoll_create1(EPOLL_CLOEXEC);
+
+        host_open(&host, FAMILY_IPV4);
+        const int old_client = host_connect(&host), new_client = host_connect(&host);
+        const int old = host_accept(&host);
+
+        watch(set, old, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
+        send_response(old);
+        require(way->let_go(old) == 0);
+        change(set, EPOLL_CTL_MOD, old, EBADF);
+        change(set, EPOLL_CTL_DEL, old, EBADF);
+
+        const int reused = host_accept(&host);
+
+        require(reused == old);
+        change(set, EPOLL_CTL_MOD, reused, ENOENT);
+        change(set, EPOLL_CTL_ADD, reused, 0);
+        change(set, EPOLL_CTL_ADD, reused, EEXIST);
+        stir(old_client);
+        require(epoll_wait(set, &event, 1, 0) == 0);
+        require(send(new_client, "n", 1, 0) == 1);
+        require(epoll_wait(set, &event, 1, GENEROUS_MS) == 1);
+        require(event.data.u64 == REUSED);
+        change(set, EPOLL_CTL_DEL, reused, 0);
+
+        require(close(new_client) == 0);
+        require(way->let_go(reused) == 0);
+        require(close(old_client) == 0);
+        require(close(set) == 0);
+        host_close(&host);
+        require_nothing_lingers();
+    }
+}
+
+struct waiter {
+    struct blocker blocker;
+    int set;
+    struct epoll_event event;
+};
+
+static void *wait_in_epoll(void *argument)
+{
+    struct waiter *waiter = argument;
+
+    blocker_here(&waiter->blocker);
+    require(epoll_wait(waiter->set, &waiter->event, 1, GENEROUS_MS) == 1);
+    return NULL;
+}
+
+static void thread_waiting_in_epoll_is_not_woken_by_a_ghost(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        struct waiter waiter = {.set = epoll_create1(EPOLL_CLOEXEC)};
+
+        watch(waiter.set, witness.server, EPOLLIN, WITNESS);
+        watch(waiter.set, pair.server, EPOLLIN | EPOLLRDHUP | EPOLLET, CONNECTION);
+        require(pthread_create(&waiter.blocker.thread, NULL, wait_in_epoll, &waiter) == 0);
+        require_blocked(&waiter.blocker);
+        send_response(pair.server);
+        require(way->let_go(pair.server) == 0);
+        stir(pair.client);
+        prove_fate(way, pair.client, &before);
+        require(send(witness.client, "w", 1, 0) == 1);
+        require_ends(waiter.blocker.thread);
+        require(waiter.event.data.u64 == WITNESS);
+        require(close(waiter.set) == 0);
+        require(close(witness.client) == 0);
+        require(close(witness.server) == 0);
+        require_nothing_lingers();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest traps[] = {
+        trap(level_triggered_set_sees_no_ghost),
+        trap(edge_triggered_set_sees_no_ghost),
+        trap(exclusive_registration_sees_no_ghost),
+        trap(oneshot_registration_sees_no_ghost),
+        trap(registration_for_nothing_sees_no_ghost),
+        trap(several_sets_see_no_ghost),
+        trap(set_under_another_number_sees_no_ghost),
+        trap(reused_number_starts_clean_in_the_same_set),
+        trap(thread_waiting_in_epoll_is_not_woken_by_a_ghost),
+    };
+
+    return run_traps(traps);
+}

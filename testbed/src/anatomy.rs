@@ -1,0 +1,178 @@
+//! What a process is made of, as /proc shows it: its threads, its descriptors, its memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use crate::{pause, DEADLINE};
+
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// The process under the knife.
+#[derive(Debug, Clone, Copy)]
+pub struct Anatomy {
+    pid: u32,
+}
+
+/// One thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Its number.
+    pub tid: u32,
+    /// As `ps -L` shows it.
+    pub name: String,
+}
+
+impl Anatomy {
+    /// Of the process with this number, which must outlive what is asked here.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        Self { pid }
+    }
+
+    fn path(self, rest: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{rest}", self.pid))
+    }
+
+    /// Its threads.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn threads(self) -> Result<Vec<Thread>> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(self.path("task"))? {
+            let tid = entry?.file_name().to_string_lossy().parse()?;
+            // A thread may end between the two looks.
+            if let Ok(name) = fs::read_to_string(self.path(&format!("task/{tid}/comm"))) {
+                threads.push(Thread { tid, name: name.trim_end().to_owned() });
+            }
+        }
+        Ok(threads)
+    }
+
+    /// The drain thread of liblinger.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or more than one.
+    pub fn drain_thread(self) -> Result<Thread> {
+        let threads = self.threads()?;
+        let mut named = threads.iter().filter(|thread| thread.name == "linger");
+        match (named.next(), named.next()) {
+            (Some(thread), None) => Ok(thread.clone()),
+            _ => bail!("not one thread is named linger: {threads:?}"),
+        }
+    }
+
+    /// What every number in the program's own table refers to.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn descriptors(self) -> Result<BTreeMap<i32, String>> {
+        links(self.path("fd"))
+    }
+
+    /// The same of one thread, which may have a table of its own.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn descriptors_of_thread(self, thread: &Thread) -> Result<BTreeMap<i32, String>> {
+        links(self.path(&format!("task/{}/fd", thread.tid)))
+    }
+
+    /// Waits until exactly `count` connections are in the drain thread's own table.
+    ///
+    /// # Errors
+    ///
+    /// If they are not after [`DEADLINE`], or there is no such thread.
+    pub fn wait_until_drain_thread_holds(self, count: usize) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            // Where nothing has lingered yet there is no thread, and where it starts it has the program's table.
+            let held = match self.drain_thread() {
+                Ok(thread) => connections(&self.descriptors_of_thread(&thread)?),
+                Err(_) if count == 0 => 0,
+                Err(_) => usize::MAX,
+            };
+            if held == count {
+                return Ok(());
+            }
+            if started.elapsed() > DEADLINE {
+                bail!("the drain thread holds {held} connections, not {count}: {:?}", self.threads()?);
+            }
+            pause(LOOK_AGAIN, "the kernel announces no change in a table of descriptors");
+        }
+    }
+
+    /// Bytes of memory that are the process's own (heap, stacks, tables): what no file is behind.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn anonymous_bytes(self) -> Result<u64> {
+        let text = fs::read_to_string(self.path("smaps_rollup"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = kilobytes.context("smaps_rollup has no Anonymous line")?.parse()?;
+        Ok(kilobytes * 1024)
+    }
+
+    /// The Unix sockets of its network namespace, a line each (proc(5)).
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn unix_sockets(self) -> Result<String> {
+        Ok(fs::read_to_string(self.path("net/unix"))?)
+    }
+
+    /// What the process says in /proc/PID/status under this name.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone, or says no such thing.
+    pub fn status(self, field: &str) -> Result<String> {
+        let text = fs::read_to_string(self.path("status"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(line.with_context(|| format!("no {field} in status"))?.trim().to_owned())
+    }
+}
+
+/// How many of these are sockets, the drain thread's own channel not counted.
+fn connections(descriptors: &BTreeMap<i32, String>) -> usize {
+    descriptors.values().filter(|target| target.starts_with("socket:")).count().saturating_sub(1)
+}
+
+fn links(directory: PathBuf) -> Result<BTreeMap<i32, String>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))? {
+        let entry = entry?;
+        // It may be closed between the two looks.
+        if let Ok(target) = fs::read_link(entry.path()) {
+            found.insert(entry.file_name().to_string_lossy().parse()?, target.display().to_string());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_threads_descriptors_and_memory() {
+        let this = Anatomy::of(std::process::id());
+        assert!(!this.threads().expect("threads").is_empty());
+        assert!(this.descriptors().expect("descriptors").contains_key(&0));
+        assert!(this.anonymous_bytes().expect("memory") > 0);
+        assert_eq!(this.status("Pid").expect("status"), std::process::id().to_string());
+        assert!(this.drain_thread().is_err());
+    }
+}
