@@ -7,9 +7,11 @@
 //! **Invariants:** the statics belong to the process `OWNER`. In any other (a child of vfork or of a bare clone,
 //! which shares or copied them without our knowing) nothing is touched.
 
+use crate::blocking;
 use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Input, Request, Reserved, Suspicion, Task};
+use crate::holders;
 use crate::input;
 use crate::interruption;
 use crate::lifecycle::{Lifecycle, Need};
@@ -245,8 +247,24 @@ fn report_inline(fd: Fd, outcome: Outcome, discarded: u64) {
     }
 }
 
+/// Lets go of `fd` in the calling thread, where there is no drain thread and the process is about to end. **Blocks** until
+/// the connection has ended, or until `until_ms` of [`process::now_ms`]. Uses some 16 KiB of stack.
+pub fn drain_here(fd: Fd, holding: Holding, until_ms: u64) {
+    let left = u32::try_from(until_ms.saturating_sub(process::now_ms())).unwrap_or(0);
+    if let Holding::Unproven(suspicion) = holding {
+        let Ok(identity) = sys::identity(fd) else { return };
+        let found = holders::Found::Nobody;
+        let mut searches = [holders::Search { inode: identity.inode, suspicion, found }];
+        holders::find(&mut searches, None);
+        if searches.iter().any(|s| s.found != holders::Found::Nobody) {
+            return;
+        }
+    }
+    let _ = blocking::close(fd, Deadline::Exactly(left));
+}
+
 /// Whether there is a channel and a thread behind it, started now if need be.
-fn ready(caller: Caller) -> bool {
+pub fn ready(caller: Caller) -> bool {
     if config::max_connections() == 0 {
         return false;
     }

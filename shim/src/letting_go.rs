@@ -6,10 +6,12 @@
 use crate::errno;
 use crate::fds::{self, Facts, Role};
 use crate::{epolls, gate};
+use ::core::sync::atomic::Ordering;
 use engine::config::{self, Side};
 use engine::drain::Deadline;
 use engine::engine::{self as core, Caller, Handled, Holding, Known};
 use engine::handover::{self, Input, Origin, Suspicion};
+use engine::holders;
 use engine::sys::{self, socket, Fd};
 
 /// What the hook does next.
@@ -86,26 +88,34 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     Some(Holding::Unproven(Suspicion { origin, number: fd, exiting }))
 }
 
-/// The process is about to end: the connections it still holds linger, if they have something to lose (unread input, or
-/// output that is not acknowledged). `flush` sees to it that what the program still buffers for one has left.
-pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
+/// How a process ends.
+pub(crate) enum End<'a> {
+    /// With exit(3), or by returning from main: what the program still buffers for a connection can be flushed, and there
+    /// is stack enough to drain without the thread.
+    Orderly(&'a dyn Fn(Fd) -> bool),
+    /// With _exit(2) and its like, perhaps in a signal handler.
+    Abrupt,
+}
+
+/// The process is about to end: the connections it still holds linger until `until_ms`, if they have something to lose
+/// (unread input, or output that is not acknowledged).
+pub(crate) fn before_end_of_process(end: &End, until_ms: u64) {
     // Put in the place of what is handed over: other processes that look for a holder must not find this one any more.
     // The numbers stay taken, for what else still runs here.
     let inert = sys::epoll_create();
     let mut last = None;
     fds::each_known(0, u32::MAX, &mut |fd| {
         let facts = fds::facts(fd);
-        if !facts.connection() || !flush(fd) {
+        if !facts.connection() || matches!(end, End::Orderly(flush) if !flush(fd)) {
             return;
         }
         let identity = sys::identity(fd).ok();
         // Under inetd 0, 1 and 2 are one connection.
-        let handed = last.is_some() && last == identity
+        let same = last.is_some() && last == identity;
+        let gone = same
             || has_something_to_lose(fd)
-                && holding(fd, facts, true).is_some_and(|h| {
-                    core::let_go(fd, Deadline::Default, h, Caller::Hook, &|| true) == Handled::HandedOver
-                });
-        if handed {
+                && holding(fd, facts, true).is_some_and(|h| end_one(fd, h, end, until_ms));
+        if gone {
             last = identity;
             if let Ok(inert) = inert {
                 let _ = sys::dup_onto(inert, fd);
@@ -115,6 +125,21 @@ pub(crate) fn before_end_of_process(flush: &dyn Fn(Fd) -> bool) {
     if let Ok(inert) = inert {
         let _ = sys::close(inert);
     }
+}
+
+fn end_one(fd: Fd, holding: Holding, end: &End, until_ms: u64) -> bool {
+    if core::ready(Caller::Hook) {
+        return core::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| true) == Handled::HandedOver;
+    }
+    if let End::Orderly(_) = end {
+        // The last thing this process does: nobody is kept waiting but itself.
+        if let Ok(second) = sys::dup_at_least(fd, 3) {
+            holders::SWEPT.store(true, Ordering::SeqCst);
+            core::drain_here(second, holding, until_ms);
+            return true;
+        }
+    }
+    false
 }
 
 fn has_something_to_lose(fd: Fd) -> bool {

@@ -1,11 +1,12 @@
 //! The constructor, the fork handlers and the destructor.
 
 use crate::fds::{self, Role};
-use crate::{gate, hooks, letting_go, real, streams};
+use crate::letting_go::{self, End};
+use crate::{gate, hooks, real, streams};
 use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::engine::{self as life, Host};
-use engine::sys::{self, process, socket, Fd};
+use engine::sys::{self, process, socket};
 use engine::{config, family, ffi, holders, log, stats};
 
 #[used]
@@ -78,16 +79,16 @@ unsafe extern "C" fn in_child() {
 
 /// exit(3) and return from main end here, after the program's own handlers and before libc flushes its streams.
 extern "C" fn destruct() {
-    end_of_process(&|fd| !fds::facts(fd).unflushable() && streams::flush(fd));
+    end_of_process(&End::Orderly(&|fd| !fds::facts(fd).unflushable() && streams::flush(fd)));
 }
 
 /// The process ends without flushing anything.
 pub(crate) fn before_end_of_process() {
-    end_of_process(&|_| true);
+    end_of_process(&End::Abrupt);
 }
 
 /// Before the process ends: connections that have something to lose get `LINGER_EXIT_MS` to finish.
-fn end_of_process(flush: &dyn Fn(Fd) -> bool) {
+fn end_of_process(end: &End) {
     // Loads, for programs that have nothing here, before any system call.
     let connections = fds::any_connection();
     if !gate::is_open() || config::exit_ms() == 0 || !(connections || stats::pending() > 0) {
@@ -100,7 +101,7 @@ fn end_of_process(flush: &dyn Fn(Fd) -> bool) {
     if connections {
         // Other threads may still write to what is half-closed now; the program's exit status must not become a signal.
         process::ignore_broken_pipes();
-        letting_go::before_end_of_process(flush);
+        letting_go::before_end_of_process(end, until);
         holders::SWEPT.store(true, Ordering::SeqCst);
     }
     if stats::pending() > 0 {
