@@ -42,7 +42,7 @@ test: tools all unit loom c-tests linked-tests e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
-	$(CARGO) test --release -p linger
+	$(CARGO) test -p linger
 
 loom: ## The drain thread's life under every interleaving
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test --release -p linger --lib
@@ -55,8 +55,9 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 	$(MAKE) install PREFIX=$(CURDIR)/target/stage DESTDIR=
 	$(MAKE) -C c-tests check-linked-pc PREFIX=$(CURDIR)/target/stage
 
+# The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
-	$(CARGO) test --release -p linger-testbed
+	$(CARGO) test -p linger-testbed --no-fail-fast
 
 check: format lint header-check symbols-check licences ## What CI checks besides the tests
 
