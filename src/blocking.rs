@@ -16,7 +16,7 @@ use crate::verdict::{self, Verdict};
 /// Errors: EBADF, and whatever close(2) reports for something that is not a connection.
 pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
     config::note_use();
-    let observed = engine::observe(fd, engine::Known::NOTHING);
+    let observed = engine::observe(fd);
     let verdict = verdict::decide(&observed, config::when());
     if matches!(verdict, Verdict::Close(_)) {
         sys::close(fd)?;

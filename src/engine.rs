@@ -39,23 +39,11 @@ pub enum Caller {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holding {
     /// Certain: the caller vouches, or the shim proved it.
-    Exclusive(Known),
+    ///
+    /// What recv(2) will mean by 0 saves the drain thread a question.
+    Exclusive(Input),
     /// Somebody may: look before touching it.
     Unproven(Suspicion),
-}
-
-/// What else is known of a connection that nobody else holds; it saves asking.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Known {
-    /// `SO_LINGER` was never set on it.
-    pub no_linger: bool,
-    /// Whether its read half may have been shut.
-    pub input: Input,
-}
-
-impl Known {
-    /// Nothing.
-    pub const NOTHING: Known = Known { no_linger: false, input: Input::Unknown };
 }
 
 /// What was done with a connection. In every case the caller's next step is to close its number.
@@ -125,14 +113,13 @@ fn make_channel() -> bool {
 }
 
 /// What is to be seen of a connection, asked for in the order in which it decides.
-pub fn observe(fd: Fd, known: Known) -> Observed {
+pub fn observe(fd: Fd) -> Observed {
     let mut observed = Observed { state: socket::tcp_state(fd).ok(), linger_seconds: None, unread: None };
     if matches!(verdict::by_state(observed.state), Some(Verdict::Close(_))) {
         return observed;
     }
-    if !known.no_linger {
-        observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
-    }
+    // Asked for each time: a program that sets it with a system call of its own goes past every hook.
+    observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
     if config::when() == config::When::Unread {
         observed.unread = socket::unread(fd).ok();
     }
@@ -149,11 +136,7 @@ pub fn let_go(
     withdraw: &dyn Fn() -> bool,
 ) -> Handled {
     config::note_use();
-    let known = match holding {
-        Holding::Exclusive(known) => known,
-        Holding::Unproven(_) => Known::NOTHING,
-    };
-    let observed = observe(fd, known);
+    let observed = observe(fd);
     let verdict = verdict::decide(&observed, config::when());
     match (verdict, holding) {
         (Verdict::Close(_), _) => Handled::Plain,
@@ -165,16 +148,11 @@ pub fn let_go(
             report_inline(fd, Outcome::Fin, discarded);
             Handled::Drained
         }
-        (Verdict::Linger, Holding::Exclusive(_)) => {
+        (Verdict::Linger, Holding::Exclusive(input)) => {
             if observed.linger_seconds.is_some() {
                 let _ = socket::clear_linger(fd);
             }
-            half_close_and_hand_over(
-                fd,
-                Request { deadline, task: Task::Drain(known.input) },
-                caller,
-                withdraw,
-            )
+            half_close_and_hand_over(fd, Request { deadline, task: Task::Drain(input) }, caller, withdraw)
         }
     }
 }

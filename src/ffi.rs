@@ -5,7 +5,8 @@
 //! EINVAL, and has lost it otherwise.
 
 use crate::drain::{Deadline, Outcome};
-use crate::engine::{self, Caller, Holding, Known};
+use crate::engine::{self, Caller, Holding};
+use crate::handover::Input;
 use crate::{blocking, config, stats, sys, sys::process, sys::Errno};
 use core::ffi::{c_char, c_int};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -168,7 +169,7 @@ pub extern "C" fn linger_close(fd: c_int, timeout_ms: c_int) -> c_int {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
         sys::status_flags(fd)?;
-        let holding = Holding::Exclusive(Known::NOTHING);
+        let holding = Holding::Exclusive(Input::Unknown);
         engine::let_go(fd, deadline, holding, Caller::Interface, &|| engine::withdraw(fd));
         engine::forget(fd);
         sys::close(fd).map(|()| 0)

@@ -49,7 +49,6 @@ const DUPLICATED: u64 = 1 << 3;
 const SENT: u64 = 1 << 4;
 const MANY_EPOLLS: u64 = 1 << 5;
 const UNFLUSHABLE: u64 = 1 << 14;
-const LINGER_SET: u64 = 1 << 15;
 const READ_SHUT: u64 = 1 << 16;
 const GENERATION_SHIFT: u32 = 6;
 const GENERATION_BITS: u64 = 0b1111_1111;
@@ -101,11 +100,6 @@ impl Facts {
     /// Whether a stdio stream over it is not in our table of streams.
     pub(crate) fn unflushable(self) -> bool {
         self.0 & UNFLUSHABLE != 0
-    }
-
-    /// Whether `SO_LINGER` was set on it, or on the listener it came from.
-    pub(crate) fn linger_set(self) -> bool {
-        self.0 & LINGER_SET != 0
     }
 
     /// Whether its read half was shut.
@@ -273,11 +267,6 @@ pub(crate) fn each_known(first: u32, last: u32, visit: &mut dyn FnMut(Fd)) {
             }
         }
     }
-}
-
-/// `SO_LINGER` was set on `fd`, which may be a listener.
-pub(crate) fn mark_linger_set(fd: Fd) {
-    update(fd, |f| Facts(f.0 | LINGER_SET));
 }
 
 /// The read half of `fd` was shut, or is going to be.

@@ -9,7 +9,7 @@ use crate::{epolls, gate};
 use ::core::sync::atomic::Ordering;
 use engine::config::{self, Side};
 use engine::drain::Deadline;
-use engine::engine::{self as core, Caller, Handled, Holding, Known};
+use engine::engine::{self as core, Caller, Handled, Holding};
 use engine::handover::{self, Input, Origin, Suspicion};
 use engine::holders;
 use engine::sys::{self, socket, Fd};
@@ -83,7 +83,7 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     let alone = !facts.duplicated() || exiting;
     if origin == Origin::Accepted && alone && fds::unforked(fd) {
         let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };
-        return Some(Holding::Exclusive(Known { no_linger: !facts.linger_set(), input }));
+        return Some(Holding::Exclusive(input));
     }
     Some(Holding::Unproven(Suspicion { origin, number: fd, exiting }))
 }

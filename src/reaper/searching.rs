@@ -88,7 +88,7 @@ impl Reaper {
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
     fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
-        let observed = engine::observe(fd, engine::Known::NOTHING);
+        let observed = engine::observe(fd);
         match verdict::decide(&observed, config::when()) {
             Verdict::Close(_) => {
                 let _ = sys::close(fd);

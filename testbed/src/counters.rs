@@ -19,6 +19,8 @@ pub struct Counters {
     pub abort_on_close: u64,
     /// Connections reset because data came after the program had closed them.
     pub abort_on_data: u64,
+    /// Connections that a reset ended while a program still had them: an end that had not closed was told.
+    pub estab_resets: u64,
 }
 
 impl Counters {
@@ -34,7 +36,18 @@ impl Counters {
             out_rsts: field(&snmp, "Tcp:", "OutRsts")?,
             abort_on_close: field(&netstat, "TcpExt:", "TCPAbortOnClose")?,
             abort_on_data: field(&netstat, "TcpExt:", "TCPAbortOnData")?,
+            estab_resets: field(&snmp, "Tcp:", "EstabResets")?,
         })
+    }
+
+    /// Whether no program lost a connection to a reset.
+    ///
+    /// `OutRsts` alone does not say so. On a busy machine a delayed ACK of the server can reach a client that has
+    /// finished and closed, whose kernel then answers it with a reset: nobody is told, and nothing is lost. Such a
+    /// one leaves the other three at zero.
+    #[must_use]
+    pub fn nobody_was_reset(&self) -> bool {
+        self.abort_on_close == 0 && self.abort_on_data == 0 && self.estab_resets == 0
     }
 
     /// What has been counted since `self` was read.
@@ -55,6 +68,7 @@ impl Sub for Counters {
             out_rsts: self.out_rsts.saturating_sub(earlier.out_rsts),
             abort_on_close: self.abort_on_close.saturating_sub(earlier.abort_on_close),
             abort_on_data: self.abort_on_data.saturating_sub(earlier.abort_on_data),
+            estab_resets: self.estab_resets.saturating_sub(earlier.estab_resets),
         }
     }
 }
@@ -64,6 +78,7 @@ impl std::ops::AddAssign for Counters {
         self.out_rsts += more.out_rsts;
         self.abort_on_close += more.abort_on_close;
         self.abort_on_data += more.abort_on_data;
+        self.estab_resets += more.estab_resets;
     }
 }
 

@@ -144,7 +144,7 @@ pub fn everything_arrives_with_the_shim<O: Into<Outcome>>(
             let (outcome, resets) = play_once(&server, &play);
             let context = format!("{}, run {run}: {outcome:?}", program.name());
             assert!(outcome.whole && !outcome.reset && outcome.ended_cleanly, "{context}, {resets:?}");
-            assert_eq!(resets, Counters::default(), "{context}");
+            assert!(resets.nobody_was_reset(), "{context}, {resets:?}");
         }
     }
 }

@@ -37,9 +37,6 @@ pub(super) fn after_accept(listener: Fd, accepted: Fd) {
 fn note(listener: Fd, accepted: Fd) {
     if listens_for_tcp(listener) {
         fds::born(accepted, Role::Accepted);
-        if fds::facts(listener).linger_set() {
-            fds::mark_linger_set(accepted);
-        }
         // The channel is made now: a server at its descriptor limit could not make it later.
         core::prepare();
     } else {

@@ -14,7 +14,6 @@ mod exit;
 mod fork;
 mod limits;
 mod message;
-mod options;
 mod shutdown;
 mod stdio;
 mod variadic;
@@ -45,6 +44,5 @@ pub(crate) fn find_all() {
     epoll::find();
     fork::find();
     limits::find();
-    options::find();
     shutdown::find();
 }

@@ -3,7 +3,7 @@
 //! Both are variadic in C. On x86-64 and aarch64 Linux variadic integers travel like fixed ones, so all the arguments
 //! there can be are taken and passed on; those the program did not give are as undefined as they are for libc's own.
 
-use super::{accept, bulk, connect, dup, hook, options, shutdown};
+use super::{accept, bulk, connect, dup, hook, shutdown};
 use crate::letting_go::{before_end_of, Next};
 use crate::{errno, fds, real, start};
 use libc::{c_int, c_long, c_ulong};
@@ -31,10 +31,6 @@ hook! {
                 let accepted = real(number, a, b);
                 accept::after_accept(fd, accepted as c_int);
                 accepted
-            }
-            libc::SYS_setsockopt => {
-                options::noted(fd, b as c_int, c as c_int);
-                real(number, a, b)
             }
             libc::SYS_connect => {
                 connect::before_connect(fd);
