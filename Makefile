@@ -28,7 +28,7 @@ man: ## Build the manual pages (needs scdoc)
 	else echo 'no scdoc, no manual pages: apt-get install scdoc'; fi
 
 help: ## Say what the targets do
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  Variables of install: DESTDIR= PREFIX=$(PREFIX) LIBDIR=$$(PREFIX)/lib INCLUDEDIR=$$(PREFIX)/include'
 
