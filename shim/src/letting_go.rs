@@ -41,11 +41,12 @@ fn end_known(fd: Fd) {
         // What is known of a set stays: a number that is no set any more only costs a refusal when it is asked.
         Role::EpollSet => return,
         // Whoever closes it, the next to listen under this number is asked anew.
-        Role::TcpListener | Role::OtherListener => {
+        // And of what is no connection only epoll sets are known.
+        Role::TcpListener | Role::OtherListener | Role::Unknown => {
             fds::take(fd);
             return;
         }
-        _ => {}
+        Role::Accepted | Role::Client | Role::Received => {}
     }
     // No system call where the gate is shut: the program may have forbidden it.
     if !gate::is_open() {

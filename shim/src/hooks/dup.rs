@@ -105,11 +105,11 @@ pub(super) fn noted_replacement(old: Fd, new: c_int) -> c_int {
 /// Before `new` is closed by putting `old` in its place. If that is going to fail, nothing happens.
 pub(super) fn before_replacement(old: Fd, new: Fd) {
     let ours = handover::number() == Some(new);
-    if !ours && !gate::is_open() {
-        fds::take(new);
+    if old == new || (!ours && fds::facts(new).none()) {
         return;
     }
-    if old == new || (!ours && fds::facts(new).none()) {
+    // No system call where the gate is shut; what is known of `new` is replaced after the call.
+    if !ours && !gate::is_open() {
         return;
     }
     let within_limit = u64::try_from(new).is_ok_and(|new| new < process::descriptor_limit());

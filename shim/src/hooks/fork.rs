@@ -33,6 +33,27 @@ hook! {
 }
 
 hook! {
+    /// *Contract:* a child or thread that runs `function` on a stack of its own; variadic in C (see [`super::variadic`]).
+    /// *Why hooked:* as [`_Fork`]: without CLONE_FILES it has a copy of the table. *errno:* of the real call.
+    fn clone(function: *const c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parent: usize, storage: usize, child: usize) -> c_int {
+        fds::before_fork();
+        let pid = real::clone(function, stack, flags, argument, parent, storage, child);
+        family::reference_made();
+        pid
+    }
+}
+
+hook! {
+    /// As [`clone`].
+    fn __clone(function: *const c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parent: usize, storage: usize, child: usize) -> c_int {
+        fds::before_fork();
+        let pid = real::__clone(function, stack, flags, argument, parent, storage, child);
+        family::reference_made();
+        pid
+    }
+}
+
+hook! {
     /// *Contract:* starts a program in a child that inherits every descriptor without FD_CLOEXEC.
     /// *Why hooked:* so it may hold a connection. *errno:* unused; returns an error number.
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {

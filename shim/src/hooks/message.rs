@@ -117,12 +117,16 @@ unsafe fn each_descriptor(message: *const msghdr, visit: &mut dyn FnMut(Fd)) {
     }
     // SAFETY: the CMSG functions stay within the control buffer (cmsg(3)).
     unsafe {
-        if (*message).msg_controllen == 0 || (*message).msg_control.is_null() || !core::owned() {
+        if (*message).msg_controllen == 0 || (*message).msg_control.is_null() {
             return;
         }
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                // Asked only now: most control data is something else, and on the way of every datagram.
+                if !core::owned() {
+                    return;
+                }
                 let data = libc::CMSG_DATA(header).cast::<c_int>();
                 #[allow(clippy::unnecessary_cast)] // its type differs between C libraries
                 let bytes = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
