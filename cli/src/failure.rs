@@ -1,0 +1,29 @@
+//! Why the command could not do what it was asked: one line for people, one number for scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// A failure: its line on stderr says what to do instead.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    /// `code` is the exit code, see linger(1).
+    pub fn new(code: u8, line: impl Into<String>) -> Failure {
+        Failure { code, line: line.into() }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
