@@ -3,9 +3,9 @@
 //! **Promises:** the same rules as the drain thread, from the same state machine; needs no thread, no memory and no
 //! descriptor beyond the one it is given. `fd` is closed in every case but EBADF.
 
+use crate::closing;
 use crate::config;
 use crate::drain::{Deadline, Drain, Outcome, Step};
-use crate::engine;
 use crate::input;
 use crate::stats;
 use crate::sys::{self, process, socket, Errno, Fd};
@@ -16,7 +16,7 @@ use crate::verdict::{self, Verdict};
 /// Errors: EBADF, and whatever close(2) reports for something that is not a connection.
 pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
     config::note_use();
-    let observed = engine::observe(fd);
+    let observed = closing::observe(fd);
     let verdict = verdict::decide(&observed, config::when());
     if matches!(verdict, Verdict::Close(_)) {
         sys::close(fd)?;

@@ -7,19 +7,16 @@
 //! **Invariants:** the statics belong to the process `OWNER`. In any other (a child of vfork or of a bare clone,
 //! which shares or copied them without our knowing) nothing is touched.
 
-use crate::blocking;
 use crate::config;
 use crate::drain::{Deadline, Outcome};
-use crate::handover::{self, Input, Request, Reserved, Suspicion, Task};
-use crate::holders;
+use crate::handover::{self, Request, Reserved, Task};
 use crate::input;
 use crate::interruption;
 use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
 use crate::reaper;
 use crate::stats;
-use crate::sys::{self, process, socket, Fd};
-use crate::verdict::{self, Observed, Verdict};
+use crate::sys::{self, passing, process, socket, Fd};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 static OWNER: AtomicI32 = AtomicI32::new(0);
@@ -33,28 +30,6 @@ pub enum Caller {
     Interface,
     /// A hook, which may run in a signal handler.
     Hook,
-}
-
-/// Whether nobody else holds the socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Holding {
-    /// Certain: the caller vouches, or the shim proved it.
-    ///
-    /// What recv(2) will mean by 0 saves the drain thread a question.
-    Exclusive(Input),
-    /// Somebody may: look before touching it.
-    Unproven(Suspicion),
-}
-
-/// What was done with a connection. In every case the caller's next step is to close its number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Handled {
-    /// The drain thread has a reference and does the rest.
-    HandedOver,
-    /// Half-closed where that was ours to do, and what had arrived was discarded, without waiting.
-    Drained,
-    /// Untouched.
-    Plain,
 }
 
 /// Takes possession of the statics for this process, afresh if they are another's. For code that may run in a
@@ -85,6 +60,7 @@ pub fn owned() -> bool {
 pub fn forget_parent() {
     handover::forget();
     LIFE.reset();
+    reaper::forget();
     config::forget_use();
     stats::reset();
 }
@@ -112,91 +88,8 @@ fn make_channel() -> bool {
     }
 }
 
-/// What is to be seen of a connection, asked for in the order in which it decides.
-pub fn observe(fd: Fd) -> Observed {
-    let mut observed = Observed { state: socket::tcp_state(fd).ok(), linger_seconds: None, unread: None };
-    if matches!(verdict::by_state(observed.state), Some(Verdict::Close(_))) {
-        return observed;
-    }
-    // Asked for each time: a program that sets it with a system call of its own goes past every hook.
-    observed.linger_seconds = socket::linger_seconds(fd).unwrap_or(None);
-    if config::when() == config::When::Unread {
-        observed.unread = socket::unread(fd).ok();
-    }
-    observed
-}
-
-/// Lets go of the connection `fd`, whatever it is. `withdraw` removes it from the program's epoll sets; it is called only if
-/// the connection is going to outlive its number, and answers false where that cannot be told.
-pub fn let_go(
-    fd: Fd,
-    deadline: Deadline,
-    holding: Holding,
-    caller: Caller,
-    withdraw: &dyn Fn() -> bool,
-) -> Handled {
-    config::note_use();
-    let observed = observe(fd);
-    let verdict = verdict::decide(&observed, config::when());
-    match (verdict, holding) {
-        (Verdict::Close(_), _) => Handled::Plain,
-        // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
-        (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller, withdraw),
-        (Verdict::Discard, Holding::Exclusive(_)) => {
-            let discarded = input::discard_what_is_here(fd);
-            stats::count(Outcome::Fin, discarded);
-            report_inline(fd, Outcome::Fin, discarded);
-            Handled::Drained
-        }
-        (Verdict::Linger, Holding::Exclusive(input)) => {
-            if observed.linger_seconds.is_some() {
-                let _ = socket::clear_linger(fd);
-            }
-            half_close_and_hand_over(fd, Request { deadline, task: Task::Drain(input) }, caller, withdraw)
-        }
-    }
-}
-
-fn half_close_and_hand_over(
-    fd: Fd,
-    request: Request,
-    caller: Caller,
-    withdraw: &dyn Fn() -> bool,
-) -> Handled {
-    let at_once = request.deadline == Deadline::Exactly(0);
-    let possible = !at_once && ready(caller) && withdraw();
-    // FIN leaves now, no later than it would have with close(2).
-    if socket::shut_write(fd).is_err() {
-        return Handled::Plain;
-    }
-    if possible && hand_over(fd, request) {
-        return Handled::HandedOver;
-    }
-    if !at_once {
-        stats::fallback();
-    }
-    let discarded = input::discard_what_is_here(fd);
-    stats::count(Outcome::Closed, discarded);
-    report_inline(fd, Outcome::Closed, discarded);
-    Handled::Drained
-}
-
-fn search_later(
-    fd: Fd,
-    deadline: Deadline,
-    suspicion: Suspicion,
-    caller: Caller,
-    withdraw: &dyn Fn() -> bool,
-) -> Handled {
-    let request = Request { deadline, task: Task::Search(suspicion) };
-    if deadline != Deadline::Exactly(0) && ready(caller) && withdraw() && hand_over(fd, request) {
-        Handled::HandedOver
-    } else {
-        Handled::Plain
-    }
-}
-
-fn hand_over(fd: Fd, request: Request) -> bool {
+/// Hands a reference to `fd` over to the drain thread; false where that could not be done.
+pub(crate) fn hand_over(fd: Fd, request: Request) -> bool {
     stats::begin();
     if handover::send(fd, request).is_err() {
         stats::cancel();
@@ -206,39 +99,6 @@ fn hand_over(fd: Fd, request: Request) -> bool {
         empty(handover::channel());
     }
     true
-}
-
-/// Shuts the read half of `fd` in a few milliseconds, unless its close comes first: then it lingers as if the read
-/// half had never been shut. False where that cannot be had; nothing was done then.
-pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
-    ready(caller) && hand_over(fd, Request { deadline: Deadline::Default, task: Task::ShutRead })
-}
-
-fn report_inline(fd: Fd, outcome: Outcome, discarded: u64) {
-    if log::debugging() {
-        match socket::peer_address(fd) {
-            Some(peer) => {
-                log::debug(format_args!("{peer}: {} at once, {discarded} bytes discarded", outcome.name()))
-            }
-            None => log::debug(format_args!("{} at once, {discarded} bytes discarded", outcome.name())),
-        }
-    }
-}
-
-/// Lets go of `fd` in the calling thread, where there is no drain thread and the process is about to end. **Blocks** until
-/// the connection has ended, or until `until_ms` of [`process::now_ms`]. Uses some 16 KiB of stack.
-pub fn drain_here(fd: Fd, holding: Holding, until_ms: u64) {
-    let left = u32::try_from(until_ms.saturating_sub(process::now_ms())).unwrap_or(0);
-    if let Holding::Unproven(suspicion) = holding {
-        let Ok(identity) = sys::identity(fd) else { return };
-        let found = holders::Found::Nobody;
-        let mut searches = [holders::Search { inode: identity.inode, suspicion, found }];
-        holders::find(&mut searches, None);
-        if searches.iter().any(|s| s.found != holders::Found::Nobody) {
-            return;
-        }
-    }
-    let _ = blocking::close(fd, Deadline::Exactly(left));
 }
 
 /// Whether there is a channel and a thread behind it, started now if need be.
@@ -324,22 +184,23 @@ pub fn disarm(channel: Option<Fd>) {
 /// Drains and closes what is queued in a channel to which no thread listens.
 fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
-    while let Ok(received) = handover::receive(channel) {
-        if let handover::Received::Connection(fd, request) = received {
-            if request.task == Task::KeepProc {
-                let _ = sys::close(fd);
-                continue;
-            }
-            let discarded = match request.task {
-                Task::Drain(_) => input::discard_what_is_here(fd),
-                Task::Search(_) | Task::KeepProc => 0,
-                Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
-            };
-            let _ = sys::close(fd);
-            stats::finish(Outcome::Closed, discarded);
-            stats::fallback();
-        }
+    while handover::receive(channel, passing::BATCH, &mut drain_refused).is_ok() {}
+}
+
+fn drain_refused(received: handover::Received) {
+    let handover::Received::Connection(fd, request) = received else { return };
+    if request.task == Task::KeepProc {
+        let _ = sys::close(fd);
+        return;
     }
+    let discarded = match request.task {
+        Task::Drain { discarded, .. } => input::discard_what_is_here(fd) + u64::from(discarded),
+        Task::Search(_) | Task::KeepProc => 0,
+        Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
+    };
+    let _ = sys::close(fd);
+    stats::finish(Outcome::Closed, discarded);
+    stats::fallback();
 }
 
 /// Ends the engine in this process, for good: the program is about to forbid itself system calls (seccomp(2)), and one

@@ -34,18 +34,23 @@ pub struct Order {
     nodes: Region<Node>,
     heads: [u32; 2],
     tails: [u32; 2],
-    count: usize,
+    counts: [usize; 2],
 }
 
 impl Order {
     /// For ids `0..ids`.
     pub fn new(ids: usize) -> Result<Order> {
-        Ok(Order { nodes: Region::new(ids)?, heads: [0; 2], tails: [0; 2], count: 0 })
+        Ok(Order { nodes: Region::new(ids)?, heads: [0; 2], tails: [0; 2], counts: [0; 2] })
     }
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.counts.iter().sum()
+    }
+
+    /// How many of them are of that standing.
+    pub fn of(&self, standing: Standing) -> usize {
+        self.counts.get(standing as usize).copied().unwrap_or(0)
     }
 
     /// Puts `id` at the recent end of its list, wherever it was.
@@ -66,7 +71,9 @@ impl Order {
         } else if let Some(node) = self.nodes.get_mut(previous as usize - 1) {
             node.next = id + 1;
         }
-        self.count += 1;
+        if let Some(count) = self.counts.get_mut(list) {
+            *count += 1;
+        }
     }
 
     /// Takes `id` out, if it is in.
@@ -86,7 +93,9 @@ impl Order {
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.list = 0;
         }
-        self.count -= 1;
+        if let Some(count) = self.counts.get_mut(list) {
+            *count -= 1;
+        }
     }
 
     /// The one to close first.
@@ -132,6 +141,7 @@ mod tests {
                 prop_assert_eq!(order.all().collect::<Vec<_>>(), expected.clone());
                 prop_assert_eq!(order.first(), expected.first().copied());
                 prop_assert_eq!(order.len(), expected.len());
+                prop_assert_eq!(order.of(Acknowledged), model[0].len());
             }
         }
     }

@@ -4,8 +4,9 @@
 //! No signal handler is installed. Descriptors: whoever passes one keeps it when the call fails with EBADF or
 //! EINVAL, and has lost it otherwise.
 
+use crate::closing::{self, Holding};
 use crate::drain::{Deadline, Outcome};
-use crate::engine::{self, Caller, Holding};
+use crate::engine::{self, Caller};
 use crate::handover::Input;
 use crate::{blocking, config, stats, sys, sys::process, sys::Errno};
 use core::ffi::{c_char, c_int};
@@ -168,9 +169,8 @@ pub extern "C" fn linger_close(fd: c_int, timeout_ms: c_int) -> c_int {
     boundary(|| {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
-        sys::status_flags(fd)?;
         let holding = Holding::Exclusive(Input::Unknown);
-        engine::let_go(fd, deadline, holding, Caller::Interface, &|| engine::withdraw(fd));
+        closing::let_go(fd, deadline, holding, Caller::Interface, &|| engine::withdraw(fd));
         engine::forget(fd);
         sys::close(fd).map(|()| 0)
     })
@@ -187,7 +187,6 @@ pub extern "C" fn linger_close_wait(fd: c_int, timeout_ms: c_int) -> c_int {
     boundary(|| {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
-        sys::status_flags(fd)?;
         engine::forget(fd);
         blocking::close(fd, deadline).map(|outcome: Outcome| outcome as c_int)
     })

@@ -11,7 +11,8 @@
 //! that sweeps its table (closefrom(3), dup2(2) over everything) may have closed or reused it.
 
 use crate::drain::Deadline;
-use crate::sys::{self, process, socket, Errno, Fd, Identity};
+use crate::sys::passing::{self, Message, PAYLOAD_BYTES};
+use crate::sys::{self, process, Errno, Fd, Identity};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 const NONE: Fd = -1;
@@ -46,7 +47,12 @@ pub struct Request {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
     /// It is half-closed and nobody else holds it: drain and close it.
-    Drain(Input),
+    Drain {
+        /// What recv(2) will mean by 0.
+        input: Input,
+        /// Bytes the caller has discarded already.
+        discarded: u32,
+    },
     /// Somebody else may hold the socket: look for holders before touching it.
     Search(Suspicion),
     /// The program shut both halves: shut the read half in a moment, unless its close comes first.
@@ -84,17 +90,15 @@ pub enum Origin {
     Received,
 }
 
-const WIRE_LENGTH: usize = 12;
-
 impl Request {
-    fn encode(self) -> [u8; WIRE_LENGTH] {
+    fn encode(self) -> [u8; PAYLOAD_BYTES] {
         let (milliseconds, exact) = match self.deadline {
             Deadline::Default => (0, 0u8),
             Deadline::Exactly(ms) => (ms, 1),
         };
         let (task, number, exiting) = match self.task {
-            Task::Drain(Input::Unknown) => (0u8, 0, false),
-            Task::Drain(Input::Intact) => (4, 0, false),
+            Task::Drain { input: Input::Unknown, discarded } => (0u8, discarded as Fd, false),
+            Task::Drain { input: Input::Intact, discarded } => (4, discarded as Fd, false),
             Task::Search(Suspicion { origin: Origin::Accepted, number, exiting }) => (1, number, exiting),
             Task::Search(Suspicion { origin: Origin::Received, number, exiting }) => (2, number, exiting),
             Task::ShutRead => (3, 0, false),
@@ -105,15 +109,15 @@ impl Request {
         [a, b, c, d, e, f, g, h, exact, task, u8::from(exiting), 0]
     }
 
-    fn decode([a, b, c, d, e, f, g, h, exact, task, exiting, _]: [u8; WIRE_LENGTH]) -> Request {
+    fn decode([a, b, c, d, e, f, g, h, exact, task, exiting, _]: [u8; PAYLOAD_BYTES]) -> Request {
         let milliseconds = u32::from_ne_bytes([a, b, c, d]);
         let number = Fd::from_ne_bytes([e, f, g, h]);
         let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting: exiting != 0 });
         Request {
             deadline: if exact == 0 { Deadline::Default } else { Deadline::Exactly(milliseconds) },
             task: match task {
-                0 => Task::Drain(Input::Unknown),
-                4 => Task::Drain(Input::Intact),
+                0 => Task::Drain { input: Input::Unknown, discarded: number as u32 },
+                4 => Task::Drain { input: Input::Intact, discarded: number as u32 },
                 2 => suspicion(Origin::Received),
                 3 => Task::ShutRead,
                 5 => Task::KeepProc,
@@ -171,10 +175,10 @@ pub fn reserve() -> Reserved {
 }
 
 fn make() -> bool {
-    let made = take_replacement().and_then(|()| socket::self_connected()).and_then(out_of_the_way);
+    let made = take_replacement().and_then(|()| passing::self_connected()).and_then(out_of_the_way);
     let identity = made.and_then(sys::identity);
     if let (Ok(fd), Ok(identity)) = (made, identity) {
-        socket::set_send_queue(fd, QUEUE_BYTES);
+        passing::set_send_queue(fd, QUEUE_BYTES);
         DEVICE.store(identity.device, Ordering::Relaxed);
         INODE.store(identity.inode, Ordering::Relaxed);
         CHANNEL.store(fd, Ordering::Release);
@@ -236,7 +240,7 @@ pub fn forget() {
 /// Errors: EBADF without a channel, EAGAIN when the queue is full, ETOOMANYREFS and ENOMEM from the kernel.
 pub fn send(fd: Fd, request: Request) -> sys::Result<()> {
     let channel = channel().ok_or(Errno(libc::EBADF))?;
-    let sent = socket::send_descriptor(channel, fd, &request.encode());
+    let sent = passing::send_descriptor(channel, fd, &request.encode());
     if QUEUED.fetch_add(1, Ordering::Relaxed) == HIGH_WATER || sent.is_err() {
         HURRY.store(1, Ordering::Relaxed);
         process::futex_wake(&HURRY);
@@ -245,6 +249,7 @@ pub fn send(fd: Fd, request: Request) -> sys::Result<()> {
 }
 
 /// A message received.
+#[derive(Debug)]
 pub enum Received {
     /// A connection, now owned by the caller.
     Connection(Fd, Request),
@@ -254,15 +259,20 @@ pub enum Received {
     Nudge,
 }
 
-/// The next message in `channel` (the receiving thread's own number for it); EAGAIN when there is none.
-pub fn receive(channel: Fd) -> sys::Result<Received> {
-    let mut payload = [0u8; WIRE_LENGTH];
-    let (length, fd) = socket::receive_descriptor(channel, &mut payload)?;
-    Ok(match fd {
-        Some(fd) => Received::Connection(fd, Request::decode(payload)),
-        None if length == 0 => Received::Nudge,
-        None => Received::Lost,
-    })
+impl From<Message> for Received {
+    fn from(message: Message) -> Received {
+        match message.fd {
+            Some(fd) => Received::Connection(fd, Request::decode(message.payload)),
+            None if message.length == 0 => Received::Nudge,
+            None => Received::Lost,
+        }
+    }
+}
+
+/// Hands the next messages in `channel` (the receiving thread's own number for it), at most `limit`, to `take`. Returns how
+/// many there were; EAGAIN for none.
+pub fn receive(channel: Fd, limit: usize, take: &mut dyn FnMut(Received)) -> sys::Result<usize> {
+    passing::receive_descriptors(channel, limit, &mut |message| take(message.into()))
 }
 
 /// Wakes the drain thread, wherever it sleeps.
@@ -270,14 +280,13 @@ pub fn nudge() {
     HURRY.store(1, Ordering::SeqCst);
     process::futex_wake(&HURRY);
     if let Some(channel) = channel() {
-        let _ = socket::send_nothing(channel);
+        let _ = passing::send_nothing(channel);
     }
 }
 
-/// The drain thread begins to look: what is sent from now on counts anew.
-pub fn begin_collecting() {
-    QUEUED.store(0, Ordering::Relaxed);
-    HURRY.store(0, Ordering::Relaxed);
+/// The drain thread begins to look: how many messages were sent since it last did, and whether it was asked to hurry.
+pub fn begin_collecting() -> (usize, bool) {
+    (QUEUED.swap(0, Ordering::Relaxed) as usize, HURRY.swap(0, Ordering::Relaxed) != 0)
 }
 
 #[cfg(test)]
@@ -294,8 +303,8 @@ mod tests {
             let request = Request {
                 deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
                 task: match task {
-                    0 => Task::Drain(Input::Unknown),
-                    4 => Task::Drain(Input::Intact),
+                    0 => Task::Drain { input: Input::Unknown, discarded: ms },
+                    4 => Task::Drain { input: Input::Intact, discarded: ms },
                     1 => Task::ShutRead,
                     5 => Task::KeepProc,
                     2 => suspicion(Origin::Accepted),
@@ -308,14 +317,22 @@ mod tests {
 
     #[test]
     fn a_descriptor_passes_through_a_socket_connected_to_itself() {
-        let channel = socket::self_connected().unwrap();
+        let channel = passing::self_connected().unwrap();
         let payload = sys::epoll_create().unwrap();
-        let request = Request { deadline: Deadline::Exactly(7), task: Task::Drain(Input::Unknown) };
-        socket::send_descriptor(channel, payload, &request.encode()).unwrap();
-        let Received::Connection(fd, received) = receive(channel).unwrap() else { panic!("no descriptor") };
+        let request = Request {
+            deadline: Deadline::Exactly(7),
+            task: Task::Drain { input: Input::Unknown, discarded: 5 },
+        };
+        passing::send_descriptor(channel, payload, &request.encode()).unwrap();
+        passing::send_nothing(channel).unwrap();
+        let mut messages = Vec::new();
+        assert_eq!(receive(channel, passing::BATCH, &mut |received| messages.push(received)), Ok(2));
+        let [Received::Connection(fd, received), Received::Nudge] = messages[..] else {
+            panic!("{messages:?}")
+        };
         assert_eq!(received, request);
         assert_eq!(sys::identity(fd), sys::identity(payload));
-        assert!(receive(channel).is_err_and(|e| e.is(libc::EAGAIN)));
+        assert!(receive(channel, 1, &mut |_| panic!("a third")).is_err_and(|e| e.is(libc::EAGAIN)));
         for fd in [channel, payload, fd] {
             sys::close(fd).unwrap();
         }
@@ -323,7 +340,7 @@ mod tests {
 
     #[test]
     fn nobody_else_can_send_to_the_channel() {
-        let (ours, theirs) = (socket::self_connected().unwrap(), socket::self_connected().unwrap());
+        let (ours, theirs) = (passing::self_connected().unwrap(), passing::self_connected().unwrap());
         // SAFETY: the address is filled by the kernel and handed back to it.
         let refused = unsafe {
             let mut name: libc::sockaddr_un = core::mem::zeroed();

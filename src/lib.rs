@@ -18,6 +18,8 @@
 #[cfg(not(loom))]
 pub mod blocking;
 #[cfg(not(loom))]
+pub mod closing;
+#[cfg(not(loom))]
 pub mod config;
 #[cfg(not(loom))]
 pub mod drain;

@@ -2,16 +2,18 @@
 //! come.
 //!
 //! **Promises:** one thread, named `linger`, with every signal blocked, started by [`start`] and gone only with the
-//! process. It holds its connections in a descriptor table of its own, where the program neither sees nor sweeps
+//! process; more of its kind only where one descriptor table is not enough ([`shards`]). It holds its connections in a descriptor table of its own, where the program neither sees nor sweeps
 //! them. A defect of ours in it ends it alone: its table goes, which closes what it held, and the shim is disarmed.
 //!
 //! **Invariants:** a connection is known by its number in that table, which indexes all state; numbers 0, 1 and 2
 //! are an empty epoll set, so that nothing written to them reaches anybody. Work per turn is bounded in bytes and
 //! in time, so that one firehose cannot starve the rest.
 
+mod collecting;
 mod lingering;
 mod peers;
 mod searching;
+mod shards;
 mod shutting;
 mod table;
 
@@ -19,10 +21,12 @@ use crate::config;
 use crate::engine;
 use crate::handover;
 use crate::log;
-use crate::sys::{process, Errno, Fd};
+use crate::sys::{self, process, Errno, Fd};
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use lingering::Reaper;
+use shards::Seat;
 
 /// Whether the attempt to start a thread has ended, well or not; futex word.
 pub static SETTLED: AtomicU32 = AtomicU32::new(0);
@@ -43,24 +47,22 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Allocates (pthread_create(3)): not async-signal-safe.
 pub fn start() -> Result<(), Errno> {
     SETTLED.store(0, Ordering::SeqCst);
-    // The thread inherits the mask of its creator: block everything from its first instruction on.
-    let before = process::set_blocked_signals(process::ALL_SIGNALS);
-    let created = create(STACK_BYTES).or_else(|_| create(0));
-    if let Ok(before) = before {
-        let _ = process::set_blocked_signals(before);
-    }
+    let created = create_unsignalled(Seat::first());
     if created.is_err() {
         settle();
     }
     created
 }
 
-/// The thread's number, for [`gone`].
-static THREAD: AtomicI32 = AtomicI32::new(0);
-
-/// Whether the thread that was asked to stop makes no system call any more, not even those that end it.
+/// Whether the threads that were asked to stop make no system call any more, not even those that end them.
 pub fn gone() -> bool {
-    !process::thread_lives(THREAD.load(Ordering::SeqCst))
+    !shards::threads().any(process::thread_lives)
+}
+
+/// In a forked child: the threads are the parent's.
+pub fn forget() {
+    shards::forget();
+    STOP.store(0, Ordering::SeqCst);
 }
 
 fn settle() {
@@ -68,10 +70,20 @@ fn settle() {
     process::futex_wake(&SETTLED);
 }
 
+/// Creates the thread with every signal blocked from its first instruction on: it inherits the mask of its creator.
+fn create_unsignalled(seat: Seat) -> Result<(), Errno> {
+    let before = process::set_blocked_signals(process::ALL_SIGNALS);
+    let created = create(seat, STACK_BYTES).or_else(|_| create(seat, 0));
+    if let Ok(before) = before {
+        let _ = process::set_blocked_signals(before);
+    }
+    created
+}
+
 /// Creates the detached thread with a stack of `bytes`, 0 for the default.
-fn create(bytes: usize) -> Result<(), Errno> {
-    // SAFETY: the attributes are initialised before use and destroyed after; the start routine takes no argument
-    // and never unwinds.
+fn create(seat: Seat, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the attributes are initialised before use and destroyed after; the start routine takes an integer for its
+    // argument and never unwinds.
     let error = unsafe {
         let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
         let mut error = libc::pthread_attr_init(attributes.as_mut_ptr());
@@ -85,7 +97,8 @@ fn create(bytes: usize) -> Result<(), Errno> {
             }
             if error == 0 {
                 let mut thread: libc::pthread_t = core::mem::zeroed();
-                error = libc::pthread_create(&mut thread, attributes.as_ptr(), main, ptr::null_mut());
+                let seat = seat.pack() as *mut c_void;
+                error = libc::pthread_create(&mut thread, attributes.as_ptr(), main, seat);
             }
             libc::pthread_attr_destroy(attributes.as_mut_ptr());
         }
@@ -98,66 +111,101 @@ fn create(bytes: usize) -> Result<(), Errno> {
     }
 }
 
-extern "C" fn main(_: *mut c_void) -> *mut c_void {
-    THREAD.store(process::thread(), Ordering::SeqCst);
-    settle();
+extern "C" fn main(seat: *mut c_void) -> *mut c_void {
+    let seat = Seat::unpack(seat as usize);
+    seat.occupy(process::thread());
     process::name_thread(c"linger");
-    if std::panic::catch_unwind(live).is_err() {
-        engine::disarm(own_channel());
+    let lived = if seat.is_first() {
+        settle();
+        std::panic::catch_unwind(|| live(seat))
+    } else {
+        std::panic::catch_unwind(|| live_as_sibling(seat))
+    };
+    if lived.is_err() {
+        engine::disarm(own_channel(seat));
     }
     ptr::null_mut()
 }
 
-/// The thread's own number for the channel, once it has a table of its own; -1 before.
+/// The first thread's own number for the channel. Its private table begins as a copy, so at first it is the program's.
 static OWN_CHANNEL: AtomicI32 = AtomicI32::new(-1);
 
-fn own_channel() -> Option<Fd> {
-    Some(OWN_CHANNEL.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
+fn own_channel(seat: Seat) -> Option<Fd> {
+    let own = if seat.is_first() { OWN_CHANNEL.load(Ordering::Relaxed) } else { table::CHANNEL };
+    (own >= 0).then_some(own)
 }
 
-fn live() {
+fn live(seat: Seat) {
     OWN_CHANNEL.store(-1, Ordering::Relaxed);
     let Some(shared) = handover::channel() else { return engine::refuse(None) };
-    // The private table begins as a copy, so until it is in order the number is the same.
     OWN_CHANNEL.store(shared, Ordering::Relaxed);
-    let started = table::make_private(shared).and_then(|table| {
-        OWN_CHANNEL.store(table.channel, Ordering::Relaxed);
-        lingering::Reaper::new(&table, config::limits(), config::max_connections())
-    });
-    match started {
-        Ok(mut reaper) => {
-            reaper.live();
-            reaper.close_all();
-            drop(reaper);
-            STOP.store(STOPPED, Ordering::SeqCst);
-            process::futex_wake(&STOP);
-        }
+    let reaper = table::make_private(&OWN_CHANNEL)
+        .and_then(|()| Reaper::new(seat, config::limits(), config::max_connections()));
+    match reaper {
+        Ok(reaper) => reaper.live_and_end(),
         Err(error) => {
             log::debug(format_args!("no table for the drain thread (error {})", error.0));
-            engine::refuse(own_channel());
+            engine::refuse(own_channel(seat));
         }
     }
+}
+
+fn live_as_sibling(seat: Seat) {
+    let reaper =
+        table::make_sibling().and_then(|()| Reaper::new(seat, config::limits(), config::max_connections()));
+    match reaper {
+        Ok(reaper) => {
+            seat.take_over();
+            ring();
+            reaper.live_and_end();
+        }
+        // Whoever started it goes on alone.
+        Err(_) => {
+            seat.leave();
+            ring();
+        }
+    }
+}
+
+/// Has every drain thread look around; false where there is no bell.
+fn ring() -> bool {
+    sys::write(table::BELL, &1u64.to_ne_bytes()).is_ok()
 }
 
 /// How long the thread sleeps between two looks while closes keep coming: long enough to find most peers' FIN
 /// already there, and one wake-up for many closes.
 const TICK_MS: u64 = 3;
 
-impl lingering::Reaper {
+impl Reaper {
+    fn live_and_end(mut self) {
+        self.live();
+        self.close_all();
+        let seat = self.seat;
+        drop(self);
+        // The others sleep.
+        ring();
+        if seat.leave() {
+            STOP.store(STOPPED, Ordering::SeqCst);
+            process::futex_wake(&STOP);
+        }
+    }
+
     fn live(&mut self) {
         let mut collecting = true;
         while STOP.load(Ordering::SeqCst) == 0 {
-            if collecting {
+            let receives = self.listen();
+            if receives && collecting {
                 process::futex_wait(&handover::HURRY, 0, TICK_MS);
             }
-            let received = self.collect();
+            let more = receives && self.collect();
+            self.make_room();
             self.search();
             self.shut_what_is_due();
-            let timeout = if received > 0 { 0 } else { self.sleep_ms() };
+            let timeout = if more { 0 } else { self.sleep_ms() };
             let arrived = self.handle_events(timeout);
             self.fire_deadlines();
             // After a sleep the first message only says that a close happened; more are on their way.
-            collecting = received > 0 || arrived;
+            collecting = more || arrived;
         }
     }
 }

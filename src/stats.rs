@@ -48,8 +48,13 @@ pub fn dropped_as_shared() {
 /// A connection ended without the drain thread.
 pub fn count(outcome: Outcome, discarded: u64) {
     outcome_counter(outcome).fetch_add(1, Ordering::Relaxed);
-    if discarded > 0 {
-        DISCARDED.fetch_add(discarded, Ordering::Relaxed);
+    discard(discarded);
+}
+
+/// Bytes of a connection that ends otherwise.
+pub fn discard(bytes: u64) {
+    if bytes > 0 {
+        DISCARDED.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

@@ -7,9 +7,10 @@ use crate::errno;
 use crate::fds::{self, Facts, Role};
 use crate::{epolls, gate};
 use ::core::sync::atomic::Ordering;
+use engine::closing::{self, Handled, Holding};
 use engine::config::{self, Side};
 use engine::drain::Deadline;
-use engine::engine::{self as core, Caller, Handled, Holding};
+use engine::engine::{self as core, Caller};
 use engine::handover::{self, Input, Origin, Suspicion};
 use engine::holders;
 use engine::sys::{self, socket, Fd};
@@ -59,7 +60,7 @@ fn end_known(fd: Fd) {
     }
     let facts = fds::take(fd);
     if let Some(holding) = holding(fd, facts, false) {
-        core::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
+        closing::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
     }
 }
 
@@ -130,13 +131,14 @@ pub(crate) fn before_end_of_process(end: &End, until_ms: u64) {
 
 fn end_one(fd: Fd, holding: Holding, end: &End, until_ms: u64) -> bool {
     if core::ready(Caller::Hook) {
-        return core::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| true) == Handled::HandedOver;
+        return closing::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| true)
+            == Handled::HandedOver;
     }
     if let End::Orderly(_) = end {
         // The last thing this process does: nobody is kept waiting but itself.
         if let Ok(second) = sys::dup_at_least(fd, 3) {
             holders::SWEPT.store(true, Ordering::SeqCst);
-            core::drain_here(second, holding, until_ms);
+            closing::drain_here(second, holding, until_ms);
             return true;
         }
     }

@@ -4,13 +4,15 @@
 //! searched for holders is in `searching` only. Every connection received is closed exactly once, by
 //! [`Reaper::close`].
 
+use super::collecting::Collecting;
 use super::peers::Peers;
 use super::searching::Searching;
+use super::shards::{self, Seat};
 use super::shutting::Shutting;
-use super::table::Table;
+use super::table::{self, BELL, CHANNEL, EPOLL};
 use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
-use crate::handover::{self, Input, Received, Request, Task};
+use crate::handover::{Input, Request};
 use crate::holders;
 use crate::input;
 use crate::stats;
@@ -30,12 +32,10 @@ const CALL_BYTES: usize = 1 << 20;
 /// A peer that sent so much is uploading: from then on the thread is woken once a `LOW_WATER`.
 const UPLOAD_BYTES: u64 = 256 << 10;
 const LOW_WATER: i32 = 1 << 20;
-/// Messages received in one turn.
-const COLLECT: usize = 1024;
 /// Deadlines handled in one turn; the rest have theirs right after it.
 const TURN_DEADLINES: usize = 1024;
-/// Numbers the thread needs for itself and for looking through /proc.
-const OWN_NUMBERS: u64 = 8;
+/// Places for the thread's own numbers, for a batch just received, and for what is being searched or shut.
+const SPARE_PLACES: usize = 256;
 
 /// What the receive queue of a connection ended with.
 enum Read {
@@ -47,16 +47,17 @@ enum Read {
 
 /// The state of the thread.
 pub(super) struct Reaper {
-    channel: Fd,
-    epoll: Fd,
+    pub(super) seat: Seat,
     limits: Limits,
-    max: usize,
-    /// How many may linger now: `max`, or what the descriptor limit leaves.
-    room: usize,
+    /// How many may linger, in all tables together.
+    pub(super) max: usize,
+    /// How many may linger here.
+    pub(super) capacity: usize,
     drains: Region<Drain>,
     peers: Peers,
     wheel: Wheel,
-    order: Order,
+    pub(super) order: Order,
+    pub(super) collecting: Collecting,
     pub(super) searching: [Option<Searching>; holders::BATCH],
     pub(super) shutting: Shutting,
     /// /proc as it was before the program changed its root.
@@ -68,62 +69,35 @@ pub(super) struct Reaper {
 
 impl Reaper {
     /// Memory for `max` connections, or as many as the descriptor limit allows.
-    pub(super) fn new(table: &Table, limits: Limits, max: usize) -> sys::Result<Reaper> {
-        let ids = max + OWN_NUMBERS as usize + holders::BATCH;
+    pub(super) fn new(seat: Seat, limits: Limits, max: usize) -> sys::Result<Reaper> {
         let now = process::now_ms();
-        sys::epoll_add(table.epoll, table.channel, libc::EPOLLIN as u32)?;
-        Ok(Reaper {
-            channel: table.channel,
-            epoll: table.epoll,
+        // A limit that is raised later is made use of by further threads.
+        let capacity = max.min(process::descriptor_limit().max(1024) as usize);
+        let ids = capacity + SPARE_PLACES;
+        let mut reaper = Reaper {
+            seat,
             limits,
             max,
-            room: max,
+            capacity,
             drains: Region::new(ids)?,
             peers: Peers::new(ids)?,
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
+            collecting: Collecting::new(),
             searching: [None; holders::BATCH],
             shutting: Shutting::new(),
-            proc: None,
+            proc: table::kept_proc(),
             search_after_ms: 0,
             now,
-        })
+        };
+        sys::epoll_add(EPOLL, BELL, (libc::EPOLLIN | libc::EPOLLET) as u32)?;
+        reaper.measure();
+        Ok(reaper)
     }
 
-    /// Receives what waits in the channel; how many connections that were.
-    pub(super) fn collect(&mut self) -> usize {
-        handover::begin_collecting();
-        self.now = process::now_ms();
-        let limit = process::descriptor_limit();
-        let searching = (holders::BATCH as u64).min(limit / 4);
-        self.room = self.max.min(limit.saturating_sub(OWN_NUMBERS + searching) as usize);
-        let mut received = 0;
-        while received < COLLECT {
-            match handover::receive(self.channel) {
-                Ok(Received::Connection(fd, request)) => self.admit(fd, request),
-                Ok(Received::Lost) => stats::finish(Outcome::Closed, 0),
-                Ok(Received::Nudge) => continue,
-                Err(e) if e.is(libc::EINTR) => continue,
-                Err(_) => break,
-            }
-            received += 1;
-        }
-        received
-    }
-
-    fn admit(&mut self, fd: Fd, request: Request) {
-        match request.task {
-            Task::Drain(input) => {
-                self.shutting.forget(fd);
-                self.linger(fd, request, input);
-            }
-            Task::Search(suspicion) => self.search_later(fd, suspicion, request),
-            Task::KeepProc => self.keep_proc(fd),
-            Task::ShutRead => {
-                self.shutting.add(fd, self.now);
-                stats::cancel();
-            }
-        }
+    /// How many connections the arrays have places for.
+    pub(super) fn places(&self) -> usize {
+        self.drains.len() - SPARE_PLACES
     }
 
     /// Shuts the read halves whose moment has passed.
@@ -150,9 +124,12 @@ impl Reaper {
 
     /// The half-close is done and nobody else holds it: discard what is here, and wait for the rest if there may be
     /// any.
-    pub(super) fn linger(&mut self, fd: Fd, request: Request, input: Input) {
+    pub(super) fn linger(&mut self, fd: Fd, request: Request, input: Input, discarded: u64) {
         self.peers.note(fd);
         let mut drain = Drain::new(self.now, request.deadline, 0, &self.limits);
+        if let Some(outcome) = drain.received(self.now, discarded, &self.limits) {
+            return self.end(fd, outcome, &drain);
+        }
         match self.swallow(fd, &mut drain, input) {
             Read::Ended(outcome) => self.end(fd, outcome, &drain),
             Read::Open => self.keep(fd, request, drain),
@@ -164,16 +141,15 @@ impl Reaper {
         let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
         let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
         let _ = drain.received(self.now, drained.discarded(), &self.limits);
-        if self.order.len() >= self.room {
-            self.evict();
-        }
+        self.make_way();
         let Some(place) = self.drains.get_mut(fd as usize) else {
-            return self.close(fd, Outcome::Evicted, &drain);
+            return self.end(fd, Outcome::Evicted, &drain);
         };
         *place = drain;
-        if sys::epoll_add(self.epoll, fd, EVENTS).is_err() {
-            return self.close(fd, Outcome::Closed, &drain);
+        if sys::epoll_add(EPOLL, fd, EVENTS).is_err() {
+            return self.end(fd, Outcome::Closed, &drain);
         }
+        shards::joins();
         self.look(fd, unacknowledged);
     }
 
@@ -205,15 +181,15 @@ impl Reaper {
     /// Waits for events, at most `timeout_ms`, and handles them. Whether the channel had news.
     pub(super) fn handle_events(&mut self, timeout_ms: i32) -> bool {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
-        let count = sys::epoll_wait(self.epoll, &mut events, timeout_ms).unwrap_or(0);
+        let count = sys::epoll_wait(EPOLL, &mut events, timeout_ms).unwrap_or(0);
         self.now = process::now_ms();
         let mut arrived = false;
         for event in events.iter().take(count) {
             let fd = event.u64 as Fd;
-            if fd == self.channel {
-                arrived = true;
-            } else {
-                self.handle(fd, event.events);
+            match fd {
+                CHANNEL => arrived = true,
+                BELL => {}
+                _ => self.handle(fd, event.events),
             }
         }
         arrived
@@ -276,19 +252,20 @@ impl Reaper {
         }
     }
 
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         let Some(id) = self.order.first() else { return };
         if let Some(drain) = self.drains.get(id as usize).copied() {
             self.close(id as Fd, Outcome::Evicted, &drain);
         }
     }
 
-    /// The end of a connection that is in the epoll set, or may be.
+    /// The end of a connection that lingers.
     fn close(&mut self, fd: Fd, outcome: Outcome, drain: &Drain) {
         self.wheel.cancel(fd as u32);
         self.order.remove(fd as u32);
         // A holder that nobody knows of would keep the registration alive.
-        let _ = sys::epoll_remove(self.epoll, fd);
+        let _ = sys::epoll_remove(EPOLL, fd);
+        shards::leaves();
         self.end(fd, outcome, drain);
     }
 

@@ -5,9 +5,9 @@
 //! **Invariant:** only a look after the caller's own close counts (see [`Found::NotYetClosed`]).
 
 use super::lingering::Reaper;
+use crate::closing;
 use crate::config;
 use crate::drain::Outcome;
-use crate::engine;
 use crate::handover::{Input, Origin, Request, Suspicion};
 use crate::holders::{self, Found, Search};
 use crate::stats;
@@ -29,15 +29,6 @@ pub(super) struct Searching {
 }
 
 impl Reaper {
-    /// The program is about to change its root: `fd` is /proc as it is now. The first one is kept: it is the outermost.
-    pub(super) fn keep_proc(&mut self, fd: Fd) {
-        if self.proc.is_none() {
-            self.proc = Some(fd);
-        } else {
-            let _ = sys::close(fd);
-        }
-    }
-
     pub(super) fn search_later(&mut self, fd: Fd, suspicion: Suspicion, request: Request) {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
@@ -88,7 +79,7 @@ impl Reaper {
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
     fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
-        let observed = engine::observe(fd);
+        let observed = closing::observe(fd);
         match verdict::decide(&observed, config::when()) {
             Verdict::Close(_) => {
                 let _ = sys::close(fd);
@@ -100,7 +91,7 @@ impl Reaper {
                 }
                 let _ = socket::shut_write(fd);
                 self.shutting.forget(fd);
-                self.linger(fd, request, Input::Unknown);
+                self.linger(fd, request, Input::Unknown, 0);
             }
         }
     }

@@ -28,6 +28,11 @@ impl Shutting {
         Shutting { entries: [None; 64] }
     }
 
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(Option::is_none)
+    }
+
     /// Takes `fd` over and shuts its read half later; at once where there is no room.
     pub(super) fn add(&mut self, fd: Fd, now_ms: u64) {
         let place = self.entries.iter_mut().find(|entry| entry.is_none());
@@ -41,7 +46,7 @@ impl Shutting {
 
     /// The connection `fd` was closed before its read half was shut, which now is not to happen.
     pub(super) fn forget(&mut self, fd: Fd) {
-        if self.entries.iter().all(Option::is_none) {
+        if self.is_empty() {
             return;
         }
         let Ok(identity) = sys::identity(fd) else {

@@ -7,6 +7,7 @@
 //! nothing closes one except [`close`] and [`close_range`].
 
 pub mod memory;
+pub mod passing;
 pub mod process;
 mod raw;
 pub mod socket;
@@ -126,6 +127,12 @@ pub fn read_link(dir: Fd, path: &core::ffi::CStr, buffer: &mut [u8]) -> Result<u
 pub fn epoll_create() -> Result<Fd> {
     // SAFETY: no memory is passed.
     unsafe { call!(SYS_epoll_create1, libc::EPOLL_CLOEXEC) }.map(|n| n as Fd)
+}
+
+/// Creates an eventfd(2), close-on-exec, that never makes its writer wait.
+pub fn event_counter() -> Result<Fd> {
+    // SAFETY: no memory is passed.
+    unsafe { call!(SYS_eventfd2, 0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.map(|n| n as Fd)
 }
 
 /// Watches `fd` in `epoll` for `events`; the events name it by its number.

@@ -54,7 +54,7 @@ fn option<T>(fd: Fd, level: c_int, name: c_int, value: &mut T) -> Result<usize> 
     Ok(length as usize)
 }
 
-fn set_option<T>(fd: Fd, level: c_int, name: c_int, value: &T) -> Result<()> {
+pub(super) fn set_option<T>(fd: Fd, level: c_int, name: c_int, value: &T) -> Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value.
     unsafe { call!(SYS_setsockopt, fd, level, name, value as *const T, size_of::<T>()) }.map(drop)
 }
@@ -181,97 +181,4 @@ pub fn peer_address(fd: Fd) -> Option<core::net::SocketAddr> {
         }
         _ => None,
     }
-}
-
-/// Asks for a send queue of `bytes`: what net.core.wmem_max allows, or all of it with CAP_NET_ADMIN.
-pub fn set_send_queue(fd: Fd, bytes: c_int) {
-    if set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
-        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes);
-    }
-}
-
-/// A Unix datagram socket connected to itself: what one thread sends through it another receives through it.
-///
-/// It has a name of the kernel's choice (unix(7), "Autobind feature"), and because it is connected to
-/// itself the kernel refuses what anybody else sends to that name.
-pub fn self_connected() -> Result<Fd> {
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is passed.
-    let fd = unsafe { call!(SYS_socket, libc::AF_UNIX, kind, 0) }? as Fd;
-    name_and_connect(fd).inspect_err(|_| {
-        let _ = super::close(fd);
-    })?;
-    Ok(fd)
-}
-
-fn name_and_connect(fd: Fd) -> Result<()> {
-    // SAFETY: all-zero is a valid `sockaddr_un`.
-    let mut address: libc::sockaddr_un = unsafe { core::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    let mut length = size_of::<libc::sockaddr_un>() as socklen_t;
-    let pointer = &mut address as *mut libc::sockaddr_un;
-    // SAFETY: the address outlives the three calls; getsockname writes at most `length` bytes.
-    unsafe {
-        call!(SYS_bind, fd, pointer, size_of::<libc::sa_family_t>())?;
-        call!(SYS_getsockname, fd, pointer, &mut length as *mut socklen_t)?;
-        call!(SYS_connect, fd, pointer, length).map(drop)
-    }
-}
-
-/// Sends an empty datagram, without waiting.
-pub fn send_nothing(channel: Fd) -> Result<()> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: no data and no address are passed.
-    unsafe { call!(SYS_sendto, channel, 0, 0, flags, 0, 0) }.map(drop)
-}
-
-/// Room for one SCM_RIGHTS message with one descriptor (CMSG_SPACE(sizeof(int)) is 24 on 64-bit Linux).
-const CONTROL_WORDS: usize = 3;
-
-/// Sends `payload` and a reference to what `fd` refers to. The caller keeps its own descriptor.
-pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
-    let mut control = [0u64; CONTROL_WORDS];
-    let mut part = libc::iovec { iov_base: payload.as_ptr() as *mut c_void, iov_len: payload.len() };
-    // SAFETY: all-zero is a valid `msghdr`.
-    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
-    message.msg_iov = &mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr() as *mut c_void;
-    message.msg_controllen = core::mem::size_of_val(&control) as _;
-    // SAFETY: the control buffer has room for one header and one int, aligned to 8 bytes (cmsg(3)).
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
-        core::ptr::write_unaligned(libc::CMSG_DATA(header) as *mut c_int, fd);
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        call!(SYS_sendmsg, channel, &message as *const libc::msghdr, flags).map(drop)
-    }
-}
-
-/// A message of [`send_descriptor`]: the length of its payload and, if it could be had, the descriptor, which
-/// the caller now owns. Without a free number the kernel drops the reference (unix(7), MSG_CTRUNC).
-pub fn receive_descriptor(channel: Fd, payload: &mut [u8]) -> Result<(usize, Option<Fd>)> {
-    let mut control = [0u64; CONTROL_WORDS];
-    let mut part = libc::iovec { iov_base: payload.as_mut_ptr() as *mut c_void, iov_len: payload.len() };
-    // SAFETY: all-zero is a valid `msghdr`.
-    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
-    message.msg_iov = &mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr() as *mut c_void;
-    message.msg_controllen = core::mem::size_of_val(&control) as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: every buffer the header names outlives the call.
-    let length = unsafe { call!(SYS_recvmsg, channel, &mut message as *mut libc::msghdr, flags) }?;
-    // SAFETY: the kernel filled the control buffer up to `msg_controllen`.
-    let fd = unsafe {
-        let header = libc::CMSG_FIRSTHDR(&message);
-        if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
-            None
-        } else {
-            Some(core::ptr::read_unaligned(libc::CMSG_DATA(header) as *const c_int))
-        }
-    };
-    Ok((length, fd))
 }

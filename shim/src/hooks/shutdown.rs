@@ -2,6 +2,7 @@
 
 use crate::fds::{self, Role};
 use crate::{errno, gate};
+use engine::closing;
 use engine::engine::{self as core, Caller};
 use engine::sys::{socket, Fd};
 use libc::c_int;
@@ -27,7 +28,7 @@ pub(super) fn shut(fd: Fd, how: c_int, real: impl Fn(c_int) -> c_int) -> c_int {
         return real(how);
     }
     let result = real(libc::SHUT_WR);
-    if result == 0 && !errno::kept(|| core::shut_read_later(fd, Caller::Hook)) {
+    if result == 0 && !errno::kept(|| closing::shut_read_later(fd, Caller::Hook)) {
         return real(libc::SHUT_RD);
     }
     result

@@ -1,0 +1,201 @@
+//! Receiving from the channel, by one drain thread at a time.
+//!
+//! **Promises:** what is received has waited a tick at least, unless there is a hurry: by then most peers have sent their FIN,
+//! and a connection whose FIN has come never enters the epoll set.
+//!
+//! **Invariant:** more is received only while there are free numbers for it; a descriptor for which there is none is lost.
+
+use super::lingering::Reaper;
+use super::shards;
+use super::table::{CHANNEL, EPOLL};
+use crate::drain::Outcome;
+use crate::eviction::Standing;
+use crate::handover::{self, Received, Task};
+use crate::holders;
+use crate::stats;
+use crate::sys::{self, passing, process, Fd};
+
+/// Messages received in one turn.
+const COLLECT: usize = 1024;
+/// Numbers the thread needs for itself, for one batch of messages and for looking through /proc.
+const OWN_NUMBERS: u64 = 8;
+/// A further thread is worth its while from so many free places on.
+const WORTH: usize = 64;
+/// How long after a further thread was refused the next try is made.
+const RECRUIT_AGAIN_MS: u64 = 1000;
+
+/// What is known of the channel.
+pub(super) struct Collecting {
+    /// Whether the channel is in the epoll set.
+    listening: bool,
+    /// Messages that have waited a tick.
+    ripe: usize,
+    /// The seat of a thread that is being started.
+    recruit: Option<shards::Seat>,
+    recruit_after_ms: u64,
+}
+
+impl Collecting {
+    pub(super) const fn new() -> Collecting {
+        Collecting { listening: false, ripe: 0, recruit: None, recruit_after_ms: 0 }
+    }
+}
+
+impl Reaper {
+    /// Whether this thread is the one that receives now; sees to it that the channel wakes it, or no longer does.
+    pub(super) fn listen(&mut self) -> bool {
+        let receives = self.seat.receives();
+        // One that waits for a further thread must not be woken by what it has no room for.
+        let wanted = receives && !(self.collecting.recruit.is_some() && self.free() == 0);
+        if wanted != self.collecting.listening {
+            let done = if wanted {
+                sys::epoll_add(EPOLL, CHANNEL, libc::EPOLLIN as u32)
+            } else {
+                sys::epoll_remove(EPOLL, CHANNEL)
+            };
+            self.collecting.listening = wanted && done.is_ok();
+        }
+        receives
+    }
+
+    /// Receives what waits in the channel. Whether more may be waiting.
+    pub(super) fn collect(&mut self) -> bool {
+        let (queued, hurry) = handover::begin_collecting();
+        self.now = process::now_ms();
+        self.measure();
+        let uncounted = self.collecting.ripe == 0 && queued == 0;
+        let ripe = if hurry || uncounted { COLLECT } else { self.collecting.ripe.min(COLLECT) };
+        let mut received = 0;
+        let mut emptied = false;
+        while received < ripe && !emptied {
+            let batch = self.batch().min(ripe - received);
+            if batch == 0 {
+                break;
+            }
+            match handover::receive(CHANNEL, batch, &mut |message| self.admit(message)) {
+                Ok(count) => {
+                    received += count;
+                    emptied = count < batch;
+                }
+                Err(e) if e.is(libc::EINTR) => {}
+                Err(_) => emptied = true,
+            }
+        }
+        self.collecting.ripe =
+            if emptied { 0 } else { (self.collecting.ripe + queued).saturating_sub(received) };
+        received > 0 || self.collecting.ripe > 0
+    }
+
+    /// How many connections the table has room for, as the descriptor limit is now.
+    pub(super) fn measure(&mut self) {
+        let limit = process::descriptor_limit();
+        let spare = OWN_NUMBERS + (holders::BATCH as u64).min(limit / 4) + self.spare_batch(limit);
+        self.capacity = (limit.saturating_sub(spare) as usize).min(self.places());
+    }
+
+    /// Received first, evicted then: a batch needs free numbers of its own.
+    fn spare_batch(&self, limit: u64) -> u64 {
+        (passing::BATCH as u64).min(limit / 8).max(1)
+    }
+
+    fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.order.len())
+    }
+
+    /// How many messages may be received at once.
+    fn batch(&self) -> usize {
+        match self.free() {
+            0 if self.collecting.recruit.is_some() => 0,
+            0 => self.spare_batch(self.capacity as u64) as usize,
+            free => free.min(passing::BATCH),
+        }
+    }
+
+    fn admit(&mut self, message: Received) {
+        let (fd, request) = match message {
+            Received::Connection(fd, request) => (fd, request),
+            Received::Lost => return stats::finish(Outcome::Closed, 0),
+            Received::Nudge => return,
+        };
+        match request.task {
+            Task::Drain { input, discarded } => {
+                self.shutting.forget(fd);
+                self.linger(fd, request, input, discarded.into());
+            }
+            Task::Search(suspicion) => self.search_later(fd, suspicion, request),
+            Task::KeepProc => self.keep_proc(fd),
+            Task::ShutRead => {
+                self.shutting.add(fd, self.now);
+                stats::cancel();
+            }
+        }
+    }
+
+    /// Evicts what the others ask for, says how much room is left, and has another thread receive when there is little.
+    pub(super) fn make_room(&mut self) {
+        for _ in 0..self.seat.take_evictions() {
+            self.evict();
+        }
+        self.seat.publish(self.free(), self.order.of(Standing::Acknowledged));
+        if self.collecting.recruit.is_some_and(|seat| seat.left() || !self.seat.receives()) {
+            self.collecting.recruit = None;
+        }
+        if self.crowded() {
+            self.pass_on();
+        }
+    }
+
+    /// Whether the next connections had better go to another table.
+    fn crowded(&self) -> bool {
+        self.free() < WORTH.min(self.capacity / 8)
+            && shards::lingering() < self.max
+            && self.collecting.recruit.is_none()
+            && self.seat.receives()
+            // A read half that is about to be shut is known here only, and its close must come here, too.
+            && (self.shutting.is_empty() || self.free() == 0)
+    }
+
+    fn pass_on(&mut self) {
+        if self.seat.pass_on(WORTH) {
+            super::ring();
+            return;
+        }
+        if self.now < self.collecting.recruit_after_ms {
+            return;
+        }
+        self.collecting.recruit_after_ms = self.now + RECRUIT_AGAIN_MS;
+        if !super::ring() {
+            return;
+        }
+        let Some(seat) = self.seat.next() else { return };
+        match super::create_unsignalled(seat) {
+            Ok(()) => self.collecting.recruit = Some(seat),
+            Err(_) => {
+                seat.leave();
+            }
+        }
+    }
+
+    /// One more is about to linger, and no more than `max` may: another one goes first.
+    pub(super) fn make_way(&mut self) {
+        if shards::lingering() >= self.max {
+            if self.order.of(Standing::Acknowledged) == 0 && self.seat.ask_eviction() {
+                super::ring();
+            } else {
+                self.evict();
+            }
+        }
+        if self.free() == 0 {
+            self.evict();
+        }
+    }
+
+    /// /proc as it was before the program changed its root. The first one is kept: it is the outermost.
+    pub(super) fn keep_proc(&mut self, fd: Fd) {
+        if self.proc.is_some() || super::table::settle(fd, super::table::PROC).is_err() {
+            let _ = sys::close(fd);
+        } else {
+            self.proc = Some(super::table::PROC);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Passing descriptors from one table to another: a Unix datagram socket connected to itself.
+//!
+//! **Promises:** as the parent module; neither sending nor receiving ever waits.
+
+use super::socket::set_option;
+use super::{call, Errno, Fd, Result};
+use core::mem::size_of;
+use libc::{c_int, c_void, socklen_t};
+
+/// Asks for a send queue of `bytes`: what net.core.wmem_max allows, or all of it with CAP_NET_ADMIN.
+pub fn set_send_queue(fd: Fd, bytes: c_int) {
+    if set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes);
+    }
+}
+
+/// A Unix datagram socket connected to itself: what one thread sends through it another receives through it.
+///
+/// It has a name of the kernel's choice (unix(7), "Autobind feature"), and because it is connected to
+/// itself the kernel refuses what anybody else sends to that name.
+pub fn self_connected() -> Result<Fd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is passed.
+    let fd = unsafe { call!(SYS_socket, libc::AF_UNIX, kind, 0) }? as Fd;
+    name_and_connect(fd).inspect_err(|_| {
+        let _ = super::close(fd);
+    })?;
+    Ok(fd)
+}
+
+fn name_and_connect(fd: Fd) -> Result<()> {
+    // SAFETY: all-zero is a valid `sockaddr_un`.
+    let mut address: libc::sockaddr_un = unsafe { core::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let mut length = size_of::<libc::sockaddr_un>() as socklen_t;
+    let pointer = &mut address as *mut libc::sockaddr_un;
+    // SAFETY: the address outlives the three calls; getsockname writes at most `length` bytes.
+    unsafe {
+        call!(SYS_bind, fd, pointer, size_of::<libc::sa_family_t>())?;
+        call!(SYS_getsockname, fd, pointer, &mut length as *mut socklen_t)?;
+        call!(SYS_connect, fd, pointer, length).map(drop)
+    }
+}
+
+/// Sends an empty datagram, without waiting.
+pub fn send_nothing(channel: Fd) -> Result<()> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: no data and no address are passed.
+    unsafe { call!(SYS_sendto, channel, 0, 0, flags, 0, 0) }.map(drop)
+}
+
+/// Room for one SCM_RIGHTS message with one descriptor (CMSG_SPACE(sizeof(int)) is 24 on 64-bit Linux).
+const CONTROL_WORDS: usize = 3;
+
+/// Sends `payload` and a reference to what `fd` refers to. The caller keeps its own descriptor.
+pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
+    let mut control = [0u64; CONTROL_WORDS];
+    let mut part = libc::iovec { iov_base: payload.as_ptr() as *mut c_void, iov_len: payload.len() };
+    // SAFETY: all-zero is a valid `msghdr`.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr() as *mut c_void;
+    message.msg_controllen = core::mem::size_of_val(&control) as _;
+    // SAFETY: the control buffer has room for one header and one int, aligned to 8 bytes (cmsg(3)).
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
+        core::ptr::write_unaligned(libc::CMSG_DATA(header) as *mut c_int, fd);
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        call!(SYS_sendmsg, channel, &message as *const libc::msghdr, flags).map(drop)
+    }
+}
+
+/// How many messages one call receives at most.
+pub const BATCH: usize = 32;
+
+/// The longest payload that is received whole.
+pub const PAYLOAD_BYTES: usize = 12;
+
+/// A message of [`send_descriptor`] or [`send_nothing`].
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    /// What was sent with it.
+    pub payload: [u8; PAYLOAD_BYTES],
+    /// How much of `payload` that is.
+    pub length: usize,
+    /// The descriptor, which the receiver now owns. `None` where none was sent, or where the receiver's table had no free
+    /// number: the kernel then drops the reference (unix(7), MSG_CTRUNC).
+    pub fd: Option<Fd>,
+}
+
+/// Receives up to `limit` messages, at most [`BATCH`], with one call (recvmmsg(2)) and hands them to `take` in their order.
+/// Returns how many there were; EAGAIN for none.
+pub fn receive_descriptors(channel: Fd, limit: usize, take: &mut dyn FnMut(Message)) -> Result<usize> {
+    let mut payloads = [[0u8; PAYLOAD_BYTES]; BATCH];
+    let mut controls = [[0u64; CONTROL_WORDS]; BATCH];
+    // SAFETY: all-zero is a valid `iovec` and `mmsghdr`.
+    let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (core::mem::zeroed(), core::mem::zeroed()) };
+    let buffers = payloads.iter_mut().zip(&mut controls).zip(&mut parts);
+    for (header, ((payload, control), part)) in headers.iter_mut().zip(buffers).take(limit) {
+        part.iov_base = payload.as_mut_ptr() as *mut c_void;
+        part.iov_len = PAYLOAD_BYTES;
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = control.as_mut_ptr() as *mut c_void;
+        header.msg_hdr.msg_controllen = size_of::<[u64; CONTROL_WORDS]>() as _;
+    }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the first `limit` headers name buffers that outlive the call.
+    let many = unsafe { call!(SYS_recvmmsg, channel, headers.as_mut_ptr(), limit.min(BATCH), flags, 0) };
+    let count = match (many, headers.first_mut()) {
+        // A filter that knows recvmsg(2) only.
+        (Err(Errno(libc::ENOSYS | libc::EPERM)), Some(header)) => {
+            // SAFETY: the first header names buffers that outlive the call.
+            let one =
+                unsafe { call!(SYS_recvmsg, channel, &mut header.msg_hdr as *mut libc::msghdr, flags) }?;
+            header.msg_len = one as u32;
+            1
+        }
+        _ => many?,
+    };
+    for (header, payload) in headers.iter().zip(payloads).take(count) {
+        let length = (header.msg_len as usize).min(PAYLOAD_BYTES);
+        // SAFETY: the kernel filled the control buffer up to `msg_controllen`.
+        let fd = unsafe {
+            let control = libc::CMSG_FIRSTHDR(&header.msg_hdr);
+            if control.is_null() || (*control).cmsg_type != libc::SCM_RIGHTS {
+                None
+            } else {
+                Some(core::ptr::read_unaligned(libc::CMSG_DATA(control) as *const c_int))
+            }
+        };
+        take(Message { payload, length, fd });
+    }
+    Ok(count)
+}
