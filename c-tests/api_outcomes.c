@@ -218,6 +218,14 @@ static bool one_was_evicted(void *unused)
     return stats.evicted == 1 && stats.pending == 2;
 }
 
+static bool one_was_evicted_of_four(void *unused)
+{
+    const struct linger_stats stats = stats_now();
+
+    (void)unused;
+    return stats.evicted == 1 && stats.pending == 3;
+}
+
 static void more_than_may_linger_evicts_one(const struct way *way)
 {
     struct pair pairs[3];
@@ -234,7 +242,90 @@ static void more_than_may_linger_evicts_one(const struct way *way)
     require(stats_now().fin == 2);
 }
 
+/* In a second and a half a sender is good for hundreds of megabytes; what is in the queues at the end comes on top. */
+#define SLOW_SENDER_MS 1500
+#define MOST_OF_A_SLOW_SENDER (4 << 20)
+
+static void sender_is_held_to_max_rate(const struct way *way)
+{
+    struct pair pair = pair_open(FAMILY_IPV4);
+    pthread_t client;
+
+    (void)way;
+    require(pthread_create(&client, NULL, send_without_end, &pair.client) == 0);
+    require(linger_close(pair.server, SLOW_SENDER_MS) == 0);
+    require_nothing_lingers();
+    require_ends(client);
+    require(stats_now().timeout == 1);
+    require(stats_now().bytes_discarded >= 100000);
+    require(stats_now().bytes_discarded < MOST_OF_A_SLOW_SENDER);
+}
+
+static void sender_is_held_to_max_rate_by_who_waits(const struct way *way)
+{
+    struct pair pair = pair_open(FAMILY_IPV4);
+    pthread_t client;
+
+    (void)way;
+    require(pthread_create(&client, NULL, send_without_end, &pair.client) == 0);
+    require(linger_close_wait(pair.server, SLOW_SENDER_MS) == LINGER_TIMEOUT);
+    require_ends(client);
+    require(stats_now().bytes_discarded < MOST_OF_A_SLOW_SENDER);
+}
+
+static void fin_behind_what_the_rate_holds_back_ends_it(const struct way *way)
+{
+    struct pair pair = pair_open(FAMILY_IPV4);
+    char bytes[100000] = {0};
+
+    (void)way;
+    require(send(pair.client, bytes, sizeof(bytes), 0) == sizeof(bytes));
+    require(linger_close(pair.server, GENEROUS_MS) == 0);
+    require(linger_pending() == 1);
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+    require(stats_now().fin == 1);
+    require(stats_now().bytes_discarded == sizeof(bytes));
+}
+
+static void reset_while_the_rate_holds_back_ends_it(const struct way *way)
+{
+    struct pair pair = pair_open(FAMILY_IPV4);
+    char bytes[100000] = {0};
+    const struct linger abort_it = {1, 0};
+
+    (void)way;
+    require(send(pair.client, bytes, sizeof(bytes), 0) == sizeof(bytes));
+    require(linger_close(pair.server, GENEROUS_MS) == 0);
+    require(setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it)) == 0);
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+    require(stats_now().reset == 1);
+}
+
+static void one_address_has_no_more_than_its_share(const struct way *way)
+{
+    struct pair pairs[4];
+
+    (void)way;
+    for (int i = 0; i < 4; i++) {
+        pairs[i] = pair_open(i < 3 ? FAMILY_IPV4 : FAMILY_IPV6);
+        require(linger_close(pairs[i].server, GENEROUS_MS) == 0);
+    }
+    require(becomes_true(one_was_evicted_of_four, NULL, GENEROUS_MS));
+    require(linger_pending() == 3);
+    for (int i = 0; i < 4; i++)
+        require(close(pairs[i].client) == 0);
+    require_nothing_lingers();
+    require(stats_now().fin == 3);
+}
+
 static const struct scenario scenarios[] = {
+    SCENARIO(sender_is_held_to_max_rate),
+    SCENARIO(sender_is_held_to_max_rate_by_who_waits),
+    SCENARIO(fin_behind_what_the_rate_holds_back_ends_it),
+    SCENARIO(reset_while_the_rate_holds_back_ends_it),
+    SCENARIO(one_address_has_no_more_than_its_share),
     SCENARIO(sender_without_end_is_cut_at_max_bytes),
     SCENARIO(more_than_may_linger_evicts_one),
     {NULL, NULL},
@@ -254,6 +345,11 @@ int main(int count, char **arguments)
         trap(timeout_zero_discards_what_is_here),
         fresh_trap(sender_without_end_is_cut_at_max_bytes, "LINGER_MAX_BYTES=100000"),
         fresh_trap(more_than_may_linger_evicts_one, "LINGER_MAX=2"),
+        fresh_trap(sender_is_held_to_max_rate, "LINGER_MAX_RATE=200000"),
+        fresh_trap(sender_is_held_to_max_rate_by_who_waits, "LINGER_MAX_RATE=200000"),
+        fresh_trap(fin_behind_what_the_rate_holds_back_ends_it, "LINGER_MAX_RATE=1000"),
+        fresh_trap(reset_while_the_rate_holds_back_ends_it, "LINGER_MAX_RATE=1000"),
+        fresh_trap(one_address_has_no_more_than_its_share, "LINGER_MAX_PER_PEER=2"),
     };
 
     if (count > 1)

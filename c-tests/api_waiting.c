@@ -116,7 +116,7 @@ static struct linger_config nothing_changed(void)
 {
     return (struct linger_config){.size = sizeof(struct linger_config), .timeout_ms = -1,
                                   .idle_ms = -1, .max_ms = -1, .exit_ms = -1, .max_bytes = -1,
-                                  .max_connections = -1, .when = -1, .side = -1, .log = -1};
+                                  .max_rate = -1, .max_connections = -1, .max_per_peer = -1, .when = -1, .side = -1, .log = -1};
 }
 
 static void require_configure_refused(const struct linger_config *config, int error)

@@ -204,9 +204,19 @@ struct linger_config {
      */
     int64_t max_bytes;
     /**
+     * Bytes to discard of one connection in a second at most, on the average of its life (`LINGER_MAX_RATE`; 0: no limit, the
+     * default). Beyond it the library stops reading, and the peer's window closes.
+     */
+    int64_t max_rate;
+    /**
      * Connections that may linger at once (`LINGER_MAX`, 10000; at most 1000000; 0: none lingers).
      */
     int max_connections;
+    /**
+     * Connections of one address that may linger at once (`LINGER_MAX_PER_PEER`; 0: no limit, the default). Of IPv6 an
+     * address is a /64.
+     */
+    int max_per_peer;
     /**
      * `LINGER_WHEN_*`
      */
@@ -314,4 +324,4 @@ int linger_shim_active(void);
 #define LINGER_VERSION_NUMBER (LINGER_VERSION_MAJOR * 10000 + LINGER_VERSION_MINOR * 100 + LINGER_VERSION_PATCH)
 
 /* A struct linger_config that changes nothing. */
-#define LINGER_CONFIG_INIT {sizeof(struct linger_config), -1, -1, -1, -1, -1, -1, -1, -1, -1}
+#define LINGER_CONFIG_INIT {sizeof(struct linger_config), -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}

@@ -10,6 +10,7 @@ use crate::input;
 use crate::stats;
 use crate::sys::{self, process, socket, Errno, Fd};
 use crate::verdict::{self, Verdict};
+use core::sync::atomic::AtomicU32;
 
 /// Half-closes `fd`, drains it to its end and closes it; says how it ended. **Blocks** until then.
 ///
@@ -39,7 +40,11 @@ fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
     let mut now = process::now_ms();
     let mut drain = Drain::new(now, deadline, socket::unacknowledged(fd).unwrap_or(0), &limits);
     let outcome = loop {
-        let read = socket::discard(fd, 1 << 20);
+        let allowed = drain.allowance(now, &limits);
+        let read = match allowed {
+            Ok(bytes) => socket::discard(fd, bytes.min(1 << 20) as usize),
+            Err(_) => Err(Errno(libc::EAGAIN)),
+        };
         now = process::now_ms();
         match read {
             Ok(0) => break input::end(fd),
@@ -53,13 +58,24 @@ fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
         }
         match drain.look(now, socket::unacknowledged(fd).unwrap_or(0), &limits) {
             Step::Finish(outcome) => break outcome,
-            Step::Wait(at) if read.is_err() => {
-                let _ = sys::wait_readable(fd, at.saturating_sub(now));
-                input::take_notices(fd);
-            }
-            Step::Wait(_) => {}
+            Step::Wait(at) => match allowed {
+                Err(until) => {
+                    drain.paused(now);
+                    sleep(at.min(until).saturating_sub(now));
+                }
+                Ok(_) if read.is_err() => {
+                    let _ = sys::wait_readable(fd, at.saturating_sub(now));
+                    input::take_notices(fd);
+                }
+                Ok(_) => {}
+            },
         }
     };
     let rest = if outcome == Outcome::Fin { 0 } else { input::discard_what_is_here(fd) };
     (outcome, drain.discarded() + rest)
+}
+
+fn sleep(ms: u64) {
+    let never = AtomicU32::new(0);
+    process::futex_wait(&never, 0, ms);
 }

@@ -96,12 +96,26 @@ static IDLE_MS: Variable = Variable::number("LINGER_IDLE_MS", 5_000, 1, LONGEST_
 static MAX_MS: Variable = Variable::number("LINGER_MAX_MS", 120_000, 0, LONGEST_MS);
 static EXIT_MS: Variable = Variable::number("LINGER_EXIT_MS", 2_000, 0, LONGEST_MS);
 static MAX_BYTES: Variable = Variable::number("LINGER_MAX_BYTES", 0, 0, i64::MAX);
+static MAX_RATE: Variable = Variable::number("LINGER_MAX_RATE", 0, 0, i64::MAX);
+static MAX_PER_PEER: Variable = Variable::number("LINGER_MAX_PER_PEER", 0, 0, 1_000_000);
 static MAX: Variable = Variable::number("LINGER_MAX", 10_000, 0, 1_000_000);
 static WHEN: Variable = Variable::word("LINGER_WHEN", &["open", "unread"]);
 static SIDE: Variable = Variable::word("LINGER_SIDE", &["server", "both"]);
 static LOG: Variable = Variable::word("LINGER_LOG", &["off", "info", "debug"]);
 
-static ALL: [&Variable; 9] = [&TIMEOUT_MS, &IDLE_MS, &MAX_MS, &EXIT_MS, &MAX_BYTES, &MAX, &WHEN, &SIDE, &LOG];
+static ALL: [&Variable; 11] = [
+    &TIMEOUT_MS,
+    &IDLE_MS,
+    &MAX_MS,
+    &EXIT_MS,
+    &MAX_BYTES,
+    &MAX_RATE,
+    &MAX,
+    &MAX_PER_PEER,
+    &WHEN,
+    &SIDE,
+    &LOG,
+];
 
 /// The bounds of lingering.
 pub fn limits() -> Limits {
@@ -110,12 +124,18 @@ pub fn limits() -> Limits {
         timeout_ms: TIMEOUT_MS.get() as u32,
         max_ms: MAX_MS.get() as u32,
         max_bytes: MAX_BYTES.get() as u64,
+        max_rate: MAX_RATE.get() as u64,
     }
 }
 
 /// `LINGER_MAX`: how many connections may linger at once.
 pub fn max_connections() -> usize {
     MAX.get() as usize
+}
+
+/// `LINGER_MAX_PER_PEER`: how many connections of one address may linger at once; 0: no limit.
+pub fn max_per_peer() -> u32 {
+    MAX_PER_PEER.get() as u32
 }
 
 /// `LINGER_EXIT_MS`: how long an exit may wait.
@@ -197,7 +217,9 @@ pub struct Request {
     pub max_ms: Option<i64>,
     pub exit_ms: Option<i64>,
     pub max_bytes: Option<i64>,
+    pub max_rate: Option<i64>,
     pub max_connections: Option<i64>,
+    pub max_per_peer: Option<i64>,
     pub when: Option<i64>,
     pub side: Option<i64>,
     pub log: Option<i64>,
@@ -212,7 +234,9 @@ pub fn apply(request: &Request) -> bool {
         (&MAX_MS, request.max_ms),
         (&EXIT_MS, request.exit_ms),
         (&MAX_BYTES, request.max_bytes),
+        (&MAX_RATE, request.max_rate),
         (&MAX, request.max_connections),
+        (&MAX_PER_PEER, request.max_per_peer),
         (&WHEN, request.when),
         (&SIDE, request.side),
         (&LOG, request.log),

@@ -54,6 +54,8 @@ pub struct Limits {
     pub max_ms: u32,
     /// Bytes to discard at most; 0: no limit.
     pub max_bytes: u64,
+    /// Bytes to discard in a second at most, on the average of the connection's life; 0: no limit.
+    pub max_rate: u64,
 }
 
 /// The deadline a caller asked for.
@@ -74,8 +76,10 @@ pub enum Step {
     Wait(u64),
 }
 
-/// One lingering connection. All times are milliseconds since it was half-closed.
+/// One lingering connection. All times are milliseconds since it was half-closed. The layout is published
+/// ([`crate::publication`]).
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Drain {
     discarded: u64,
     /// The low half of the clock then. Ages are differences modulo 2^32: good for 49 days, and no deadline is longer than
@@ -96,6 +100,17 @@ pub struct Drain {
 const PROBE_MS: (u32, u32) = (50, 1000);
 
 impl Drain {
+    /// No connection: what is published of a place that is not in use.
+    pub const VACANT: Drain = Drain {
+        discarded: 0,
+        started: 0,
+        deadline: 0,
+        cap: 0,
+        last_received: 0,
+        last_taken: 0,
+        unacknowledged: 0,
+    };
+
     /// A connection whose FIN was sent at `now_ms` with `unacknowledged` bytes (the FIN is one) on their way.
     pub fn new(now_ms: u64, deadline: Deadline, unacknowledged: u32, limits: &Limits) -> Drain {
         let (deadline, cap) = match deadline {
@@ -126,6 +141,32 @@ impl Drain {
     /// Whether everything was acknowledged when last looked.
     pub fn acknowledged(&self) -> bool {
         self.unacknowledged == 0
+    }
+
+    /// How many bytes may be discarded now, at least one, or when to go on (milliseconds of the caller's clock). Whoever reads
+    /// no faster lets the peer's window close.
+    pub fn allowance(&self, now_ms: u64, limits: &Limits) -> Result<u64, u64> {
+        if limits.max_rate == 0 {
+            return Ok(u64::MAX);
+        }
+        let rate = u128::from(limits.max_rate);
+        let age = u128::from(self.age(now_ms));
+        // From the start a second's worth, so that an ordinary rest is read at once.
+        let earned = rate * (age + 1000) / 1000;
+        let left = earned.saturating_sub(self.discarded.into());
+        if left > 0 {
+            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+        }
+        // A twentieth of a second's worth at a time, and a byte at least.
+        let next = u128::from(self.discarded) + (rate / 20).max(1);
+        let at_age = (next * 1000).div_ceil(rate).saturating_sub(1000);
+        let wait = u64::try_from(at_age.saturating_sub(age)).unwrap_or(u64::MAX).max(1);
+        Err(now_ms.saturating_add(wait))
+    }
+
+    /// Reading waits for the rate: the peer is not idle.
+    pub fn paused(&mut self, now_ms: u64) {
+        self.last_received = self.age(now_ms);
     }
 
     /// `bytes` were received and discarded. Some outcome when that was enough.
@@ -162,6 +203,35 @@ impl Drain {
             next = next.min(self.deadline);
         }
         Step::Wait(now_ms.saturating_add(u64::from(next - age)))
+    }
+}
+
+/// What a [`Drain`] says to whoever reads it from the published memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub discarded: u64,
+    /// The low half of the monotonic clock, in milliseconds, when it was half-closed.
+    pub started: u32,
+    pub deadline_ms: u32,
+    /// Bytes that were not acknowledged when last looked; a FIN counts as one.
+    pub unacknowledged: u32,
+}
+
+impl Record {
+    /// From the bytes of a [`Drain`]; `None` where the place is not in use.
+    pub fn read(bytes: &[u8]) -> Option<Record> {
+        let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+        let discarded = core::mem::offset_of!(Drain, discarded);
+        if number(core::mem::offset_of!(Drain, cap))? == 0 {
+            return None;
+        }
+        Some(Record {
+            discarded: bytes.get(discarded..discarded + 8)?.try_into().ok().map(u64::from_ne_bytes)?,
+            started: number(core::mem::offset_of!(Drain, started))?,
+            deadline_ms: number(core::mem::offset_of!(Drain, deadline))?,
+            unacknowledged: number(core::mem::offset_of!(Drain, unacknowledged))?,
+        })
     }
 }
 

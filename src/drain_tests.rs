@@ -3,7 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { idle_ms: 5000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0 };
+const LIMITS: Limits =
+    Limits { idle_ms: 5000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0, max_rate: 0 };
 const START: u64 = 1_000_000;
 
 fn finish(drain: &mut Drain, at: u64, unacknowledged: u32) -> Option<Outcome> {
@@ -83,7 +84,8 @@ fn the_byte_limit_is_inclusive_and_off_at_zero() {
 
 #[test]
 fn the_largest_times_do_not_overflow() {
-    let limits = Limits { idle_ms: u32::MAX, timeout_ms: u32::MAX, max_ms: u32::MAX, max_bytes: 0 };
+    let limits =
+        Limits { idle_ms: u32::MAX, timeout_ms: u32::MAX, max_ms: u32::MAX, max_bytes: 0, max_rate: 0 };
     let mut d = Drain::new(u64::MAX - 5, Deadline::Exactly(u32::MAX), 1, &limits);
     assert!(matches!(d.look(u64::MAX, 1, &limits), Step::Wait(_)));
 }
@@ -110,7 +112,7 @@ proptest! {
         explicit in proptest::option::of(1u32..60_000),
         events in proptest::collection::vec((0u64..3000, 0u32..100, any::<bool>()), 0..200),
     ) {
-        let limits = Limits { idle_ms: idle, timeout_ms: timeout, max_ms: timeout + extra, max_bytes: 0 };
+        let limits = Limits { idle_ms: idle, timeout_ms: timeout, max_ms: timeout + extra, max_bytes: 0, max_rate: 0 };
         let deadline = explicit.map_or(Deadline::Default, Deadline::Exactly);
         let cap = u64::from(explicit.unwrap_or(timeout + extra));
         let first = u64::from(explicit.unwrap_or(timeout));
@@ -140,6 +142,50 @@ proptest! {
             Outcome::Idle => prop_assert!(queue == 0 && ended - last_received >= u64::from(idle)),
             Outcome::Timeout => prop_assert!(ended >= first),
             other => prop_assert!(false, "{:?}", other),
+        }
+    }
+}
+
+#[test]
+fn a_rate_is_kept_on_the_average_and_begins_with_a_second_s_worth() {
+    let limits = Limits { max_rate: 1000, ..LIMITS };
+    let mut drain = Drain::new(0, Deadline::Default, 0, &limits);
+    assert_eq!(drain.allowance(0, &limits), Ok(1000));
+    let _ = drain.received(0, 1000, &limits);
+    assert_eq!(drain.allowance(0, &limits), Err(50), "a twentieth of a second's worth");
+    assert_eq!(drain.allowance(50, &limits), Ok(50));
+    assert_eq!(drain.allowance(4000, &limits), Ok(4000));
+    assert_eq!(drain.allowance(0, &LIMITS), Ok(u64::MAX), "without a limit");
+}
+
+#[test]
+fn a_peer_that_is_kept_waiting_is_not_idle() {
+    let limits = Limits { max_rate: 1, idle_ms: 100, ..LIMITS };
+    let mut drain = Drain::new(0, Deadline::Default, 0, &limits);
+    let _ = drain.received(0, 1, &limits);
+    assert_eq!(drain.allowance(900, &limits), Err(1000));
+    drain.paused(900);
+    assert!(matches!(drain.look(950, 0, &limits), Step::Wait(_)));
+}
+
+proptest! {
+    /// Whatever arrives whenever, no more is discarded than the rate allows, and the wait always ends.
+    #[test]
+    fn never_faster_than_the_rate(rate in 1u64..1_000_000_000, steps in proptest::collection::vec(0u64..3000, 1..50)) {
+        let limits = Limits { max_rate: rate, ..LIMITS };
+        let mut drain = Drain::new(7, Deadline::Default, 0, &limits);
+        let mut now = 7;
+        for step in steps {
+            now += step;
+            match drain.allowance(now, &limits) {
+                Ok(bytes) => { prop_assert!(bytes > 0); let _ = drain.received(now, bytes, &limits); }
+                Err(until) => {
+                    prop_assert!(until > now);
+                    prop_assert!(drain.allowance(until, &limits).is_ok());
+                }
+            }
+            let most = u128::from(rate) * u128::from(now - 7 + 1000) / 1000;
+            prop_assert!(u128::from(drain.discarded()) <= most);
         }
     }
 }

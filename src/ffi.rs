@@ -108,8 +108,14 @@ pub struct linger_config {
     pub exit_ms: c_int,
     /// Bytes to discard of one connection at most (`LINGER_MAX_BYTES`; 0: no limit, the default).
     pub max_bytes: i64,
+    /// Bytes to discard of one connection in a second at most, on the average of its life (`LINGER_MAX_RATE`; 0: no limit, the
+    /// default). Beyond it the library stops reading, and the peer's window closes.
+    pub max_rate: i64,
     /// Connections that may linger at once (`LINGER_MAX`, 10000; at most 1000000; 0: none lingers).
     pub max_connections: c_int,
+    /// Connections of one address that may linger at once (`LINGER_MAX_PER_PEER`; 0: no limit, the default). Of IPv6 an
+    /// address is a /64.
+    pub max_per_peer: c_int,
     /// `LINGER_WHEN_*`
     pub when: c_int,
     /// `LINGER_SIDE_*`
@@ -297,6 +303,8 @@ pub unsafe extern "C" fn linger_configure(config: *const linger_config) -> c_int
             max_ms: set(c.max_ms.into()),
             exit_ms: set(c.exit_ms.into()),
             max_bytes: set(c.max_bytes),
+            max_rate: set(c.max_rate),
+            max_per_peer: set(c.max_per_peer.into()),
             max_connections: set(c.max_connections.into()),
             when: set(c.when.into()),
             side: set(c.side.into()),

@@ -43,6 +43,8 @@ pub mod lifecycle;
 #[cfg(not(loom))]
 pub mod log;
 #[cfg(not(loom))]
+pub mod publication;
+#[cfg(not(loom))]
 mod reaper;
 #[cfg(not(loom))]
 pub mod stats;

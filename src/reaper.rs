@@ -10,6 +10,7 @@
 //! in time, so that one firehose cannot starve the rest.
 
 mod collecting;
+mod crowding;
 mod lingering;
 mod peers;
 mod searching;
@@ -62,6 +63,7 @@ pub fn gone() -> bool {
 /// In a forked child: the threads are the parent's.
 pub fn forget() {
     shards::forget();
+    crowding::forget();
     STOP.store(0, Ordering::SeqCst);
 }
 

@@ -7,28 +7,60 @@
 
 use crate::drain::Outcome;
 use crate::sys::process;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-static OUTCOMES: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
-static LINGERED: AtomicU64 = AtomicU64::new(0);
-static SHARED: AtomicU64 = AtomicU64::new(0);
-static FALLBACKS: AtomicU64 = AtomicU64::new(0);
-static DISCARDED: AtomicU64 = AtomicU64::new(0);
+/// The counters, which are zeros at first; the layout is published (see [`crate::publication`]).
+#[repr(C)]
+pub struct Counters {
+    /// By outcome.
+    pub outcomes: [AtomicU64; 7],
+    /// Handed to the drain thread.
+    pub lingered: AtomicU64,
+    /// Left to another holder.
+    pub shared: AtomicU64,
+    /// Should have lingered and could not.
+    pub fallbacks: AtomicU64,
+    /// Bytes.
+    pub discarded: AtomicU64,
+}
+
+/// What was counted before there was a drain thread, and where nothing is published.
+static UNPUBLISHED: Counters = Counters {
+    outcomes: [const { AtomicU64::new(0) }; 7],
+    lingered: AtomicU64::new(0),
+    shared: AtomicU64::new(0),
+    fallbacks: AtomicU64::new(0),
+    discarded: AtomicU64::new(0),
+};
+static PUBLISHED: AtomicPtr<Counters> = AtomicPtr::new(core::ptr::null_mut());
 static PENDING: AtomicU32 = AtomicU32::new(0);
 
-fn outcome_counter(outcome: Outcome) -> &'static AtomicU64 {
-    OUTCOMES.get(outcome as usize).unwrap_or(&LINGERED)
+fn counters() -> &'static Counters {
+    // SAFETY: null, or what `publish` was given, which lives as long as the process.
+    unsafe { PUBLISHED.load(Ordering::Acquire).as_ref() }.unwrap_or(&UNPUBLISHED)
+}
+
+/// From now on counting is done there. What was counted so far is added; a count made at this very moment may stay
+/// where only [`snapshot`] finds it.
+pub fn publish(there: &'static Counters) {
+    let here = [&UNPUBLISHED.lingered, &UNPUBLISHED.shared, &UNPUBLISHED.fallbacks, &UNPUBLISHED.discarded];
+    let published = [&there.lingered, &there.shared, &there.fallbacks, &there.discarded];
+    PUBLISHED.store(core::ptr::from_ref(there).cast_mut(), Ordering::Release);
+    let pairs = here.into_iter().zip(published);
+    for (from, to) in pairs.chain(UNPUBLISHED.outcomes.iter().zip(&there.outcomes)) {
+        to.fetch_add(from.swap(0, Ordering::SeqCst), Ordering::Relaxed);
+    }
 }
 
 /// A connection is about to be handed to the drain thread.
 pub fn begin() {
     PENDING.fetch_add(1, Ordering::SeqCst);
-    LINGERED.fetch_add(1, Ordering::Relaxed);
+    counters().lingered.fetch_add(1, Ordering::Relaxed);
 }
 
 /// It was not, after all.
 pub fn cancel() {
-    LINGERED.fetch_sub(1, Ordering::Relaxed);
+    counters().lingered.fetch_sub(1, Ordering::Relaxed);
     leave();
 }
 
@@ -40,27 +72,29 @@ pub fn finish(outcome: Outcome, discarded: u64) {
 
 /// The drain thread found that somebody else holds it, and let go.
 pub fn dropped_as_shared() {
-    SHARED.fetch_add(1, Ordering::Relaxed);
-    LINGERED.fetch_sub(1, Ordering::Relaxed);
+    counters().shared.fetch_add(1, Ordering::Relaxed);
+    counters().lingered.fetch_sub(1, Ordering::Relaxed);
     leave();
 }
 
 /// A connection ended without the drain thread.
 pub fn count(outcome: Outcome, discarded: u64) {
-    outcome_counter(outcome).fetch_add(1, Ordering::Relaxed);
+    if let Some(counter) = counters().outcomes.get(outcome as usize) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
     discard(discarded);
 }
 
 /// Bytes of a connection that ends otherwise.
 pub fn discard(bytes: u64) {
     if bytes > 0 {
-        DISCARDED.fetch_add(bytes, Ordering::Relaxed);
+        counters().discarded.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 /// A connection should have lingered, but was drained inline and closed.
 pub fn fallback() {
-    FALLBACKS.fetch_add(1, Ordering::Relaxed);
+    counters().fallbacks.fetch_add(1, Ordering::Relaxed);
 }
 
 fn leave() {
@@ -89,9 +123,11 @@ pub fn wait_until_none(until_ms: Option<u64>) -> u32 {
     }
 }
 
-/// Everything to zero: in a forked child.
+/// Everything to zero: in a forked child. What its parent publishes is the parent's.
 pub fn reset() {
-    for counter in OUTCOMES.iter().chain([&LINGERED, &SHARED, &FALLBACKS, &DISCARDED]) {
+    PUBLISHED.store(core::ptr::null_mut(), Ordering::Release);
+    let Counters { outcomes, lingered, shared, fallbacks, discarded } = &UNPUBLISHED;
+    for counter in outcomes.iter().chain([lingered, shared, fallbacks, discarded]) {
         counter.store(0, Ordering::Relaxed);
     }
     PENDING.store(0, Ordering::SeqCst);
@@ -117,16 +153,30 @@ pub struct Snapshot {
 
 /// Reads every counter; each is exact, together they may be of slightly different moments.
 pub fn snapshot() -> Snapshot {
-    let mut outcomes = [0; 7];
-    for (to, from) in outcomes.iter_mut().zip(&OUTCOMES) {
-        *to = from.load(Ordering::Relaxed);
-    }
+    // Both places: see `publish`.
+    let published = counters();
+    let both = |counter: fn(&Counters) -> &AtomicU64| {
+        let here = counter(&UNPUBLISHED).load(Ordering::Relaxed);
+        if core::ptr::eq(published, &UNPUBLISHED) {
+            return here;
+        }
+        here.wrapping_add(counter(published).load(Ordering::Relaxed))
+    };
+    let [c0, c1, c2, c3, c4, c5, c6]: [fn(&Counters) -> &AtomicU64; 7] = [
+        |c| &c.outcomes[0],
+        |c| &c.outcomes[1],
+        |c| &c.outcomes[2],
+        |c| &c.outcomes[3],
+        |c| &c.outcomes[4],
+        |c| &c.outcomes[5],
+        |c| &c.outcomes[6],
+    ];
     Snapshot {
-        lingered: LINGERED.load(Ordering::Relaxed),
+        lingered: both(|c| &c.lingered),
         pending: pending().into(),
-        outcomes,
-        shared: SHARED.load(Ordering::Relaxed),
-        fallbacks: FALLBACKS.load(Ordering::Relaxed),
-        discarded: DISCARDED.load(Ordering::Relaxed),
+        outcomes: [both(c0), both(c1), both(c2), both(c3), both(c4), both(c5), both(c6)],
+        shared: both(|c| &c.shared),
+        fallbacks: both(|c| &c.fallbacks),
+        discarded: both(|c| &c.discarded),
     }
 }

@@ -136,6 +136,7 @@ impl Reaper {
         for _ in 0..self.seat.take_evictions() {
             self.evict();
         }
+        self.publication.lingering(self.order.len());
         self.seat.publish(self.free(), self.order.of(Standing::Acknowledged));
         if self.collecting.recruit.is_some_and(|seat| seat.left() || !self.seat.receives()) {
             self.collecting.recruit = None;

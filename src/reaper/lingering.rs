@@ -5,18 +5,21 @@
 //! [`Reaper::close`].
 
 use super::collecting::Collecting;
+use super::crowding::{Crowd, Crowding};
 use super::peers::Peers;
 use super::searching::Searching;
 use super::shards::{self, Seat};
 use super::shutting::Shutting;
 use super::table::{self, BELL, CHANNEL, EPOLL};
+use crate::config;
 use crate::drain::{Deadline, Drain, Limits, Outcome, Step};
 use crate::eviction::{Order, Standing};
 use crate::handover::{Input, Request};
 use crate::holders;
 use crate::input;
+use crate::publication::Publication;
 use crate::stats;
-use crate::sys::memory::{Region, Zeroed};
+use crate::sys::memory::Zeroed;
 use crate::sys::socket;
 use crate::sys::{self, process, Fd};
 use crate::wheel::Wheel;
@@ -28,7 +31,7 @@ const EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
 /// The most that is discarded of one connection before the others have their turn.
 const TURN_BYTES: u64 = 4 << 20;
 /// The most one recv(2) discards: it bounds how long the socket's lock is held.
-const CALL_BYTES: usize = 1 << 20;
+const CALL_BYTES: u64 = 1 << 20;
 /// A peer that sent so much is uploading: from then on the thread is woken once a `LOW_WATER`.
 const UPLOAD_BYTES: u64 = 256 << 10;
 const LOW_WATER: i32 = 1 << 20;
@@ -41,6 +44,8 @@ const SPARE_PLACES: usize = 256;
 enum Read {
     /// The peer may send more.
     Open,
+    /// More may be here, but the rate is used up until this time.
+    Paused(u64),
     /// This is how it ended.
     Ended(Outcome),
 }
@@ -53,7 +58,8 @@ pub(super) struct Reaper {
     pub(super) max: usize,
     /// How many may linger here.
     pub(super) capacity: usize,
-    drains: Region<Drain>,
+    pub(super) publication: Publication,
+    crowding: Crowding,
     peers: Peers,
     wheel: Wheel,
     pub(super) order: Order,
@@ -79,7 +85,8 @@ impl Reaper {
             limits,
             max,
             capacity,
-            drains: Region::new(ids)?,
+            publication: Publication::new(seat.index(), ids, now)?,
+            crowding: Crowding::new(ids, config::max_per_peer())?,
             peers: Peers::new(ids)?,
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
@@ -92,12 +99,15 @@ impl Reaper {
         };
         sys::epoll_add(EPOLL, BELL, (libc::EPOLLIN | libc::EPOLLET) as u32)?;
         reaper.measure();
+        if let Some(counters) = reaper.publication.counters().filter(|_| seat.is_first()) {
+            stats::publish(counters);
+        }
         Ok(reaper)
     }
 
     /// How many connections the arrays have places for.
     pub(super) fn places(&self) -> usize {
-        self.drains.len() - SPARE_PLACES
+        self.publication.records.len() - SPARE_PLACES
     }
 
     /// Shuts the read halves whose moment has passed.
@@ -108,7 +118,7 @@ impl Reaper {
     /// Closes everything: the thread is about to end.
     pub(super) fn close_all(&mut self) {
         while let Some(id) = self.order.first() {
-            let drain = self.drains.get(id as usize).copied();
+            let drain = self.publication.records.get(id as usize).copied();
             self.close(
                 id as Fd,
                 Outcome::Evicted,
@@ -132,32 +142,43 @@ impl Reaper {
         }
         match self.swallow(fd, &mut drain, input) {
             Read::Ended(outcome) => self.end(fd, outcome, &drain),
-            Read::Open => self.keep(fd, request, drain),
+            read => self.keep(fd, request, drain, read),
         }
     }
 
-    fn keep(&mut self, fd: Fd, request: Request, drained: Drain) {
+    fn keep(&mut self, fd: Fd, request: Request, drained: Drain, read: Read) {
         input::stop_signals(fd);
         let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
         let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
         let _ = drain.received(self.now, drained.discarded(), &self.limits);
         self.make_way();
-        let Some(place) = self.drains.get_mut(fd as usize) else {
+        let Some(place) = self.publication.records.get_mut(fd as usize) else {
             return self.end(fd, Outcome::Evicted, &drain);
         };
-        *place = drain;
-        if sys::epoll_add(EPOLL, fd, EVENTS).is_err() {
-            return self.end(fd, Outcome::Closed, &drain);
+        if self.crowding.enter(fd) == Crowd::Full {
+            return self.end(fd, Outcome::Evicted, &drain);
         }
+        *place = drain;
+        self.publication.use_place(fd);
         shards::joins();
-        self.look(fd, unacknowledged);
+        if sys::epoll_add(EPOLL, fd, wanted(&read)).is_err() {
+            return self.close(fd, Outcome::Closed, &drain);
+        }
+        self.look(fd, unacknowledged, &read);
     }
 
     /// Discards what is here, within a turn's bounds.
     fn swallow(&mut self, fd: Fd, drain: &mut Drain, input: Input) -> Read {
         let mut turn = 0u64;
         while turn < TURN_BYTES {
-            match socket::discard(fd, CALL_BYTES) {
+            let allowed = match drain.allowance(self.now, &self.limits) {
+                Ok(bytes) => bytes.min(CALL_BYTES),
+                Err(until) => {
+                    drain.paused(self.now);
+                    return Read::Paused(until);
+                }
+            };
+            match socket::discard(fd, allowed as usize) {
                 Ok(0) if input == Input::Intact => return Read::Ended(Outcome::Fin),
                 Ok(0) => return Read::Ended(input::end(fd)),
                 Ok(bytes) => {
@@ -196,20 +217,35 @@ impl Reaper {
     }
 
     fn handle(&mut self, fd: Fd, events: u32) {
-        let Some(mut drain) = self.drains.get(fd as usize).copied() else {
+        let Some(mut drain) = self.publication.records.get(fd as usize).copied() else {
             return;
         };
         match self.swallow(fd, &mut drain, Input::Unknown) {
             Read::Ended(outcome) => self.close(fd, outcome, &drain),
-            Read::Open => {
+            // Nothing can arrive any more: the rest is no burden.
+            Read::Paused(_) if events & libc::EPOLLHUP as u32 != 0 => {
+                let outcome = if reset(fd) { Outcome::Reset } else { Outcome::Fin };
+                let rest = input::discard_what_is_here(fd);
+                let _ = drain.received(self.now, rest, &self.limits);
+                self.close(fd, outcome, &drain);
+            }
+            read => {
                 if events & libc::EPOLLERR as u32 != 0 {
                     input::take_notices(fd);
                 }
-                if let Some(place) = self.drains.get_mut(fd as usize) {
-                    *place = drain;
+                self.store(fd, drain);
+                if let Read::Paused(_) = read {
+                    let _ = sys::epoll_modify(EPOLL, fd, wanted(&read));
+                    return self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
                 }
                 self.order.touch(fd as u32, standing(&drain));
             }
+        }
+    }
+
+    fn store(&mut self, fd: Fd, drain: Drain) {
+        if let Some(place) = self.publication.records.get_mut(fd as usize) {
+            *place = drain;
         }
     }
 
@@ -224,28 +260,31 @@ impl Reaper {
     }
 
     fn look_again(&mut self, fd: Fd) {
-        let Some(mut drain) = self.drains.get(fd as usize).copied() else {
+        let Some(mut drain) = self.publication.records.get(fd as usize).copied() else {
             return;
         };
         // Below the low-water mark bytes arrive without an event.
-        if let Read::Ended(outcome) = self.swallow(fd, &mut drain, Input::Unknown) {
+        let read = self.swallow(fd, &mut drain, Input::Unknown);
+        if let Read::Ended(outcome) = read {
             return self.close(fd, outcome, &drain);
         }
-        if let Some(place) = self.drains.get_mut(fd as usize) {
-            *place = drain;
+        self.store(fd, drain);
+        if self.limits.max_rate > 0 {
+            let _ = sys::epoll_modify(EPOLL, fd, wanted(&read));
         }
-        self.look(fd, socket::unacknowledged(fd).unwrap_or(0));
+        self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
     }
 
-    fn look(&mut self, fd: Fd, unacknowledged: u32) {
-        let Some(drain) = self.drains.get_mut(fd as usize) else {
+    fn look(&mut self, fd: Fd, unacknowledged: u32, read: &Read) {
+        let Some(drain) = self.publication.records.get_mut(fd as usize) else {
             return;
         };
         let step = drain.look(self.now, unacknowledged, &self.limits);
         let drain = *drain;
-        match step {
-            Step::Finish(outcome) => self.close(fd, outcome, &drain),
-            Step::Wait(at) => {
+        match (step, read) {
+            (Step::Finish(outcome), _) => self.close(fd, outcome, &drain),
+            (Step::Wait(at), read) => {
+                let at = if let Read::Paused(until) = read { at.min(*until) } else { at };
                 self.wheel.set(fd as u32, at);
                 self.order.touch(fd as u32, standing(&drain));
             }
@@ -254,7 +293,7 @@ impl Reaper {
 
     pub(super) fn evict(&mut self) {
         let Some(id) = self.order.first() else { return };
-        if let Some(drain) = self.drains.get(id as usize).copied() {
+        if let Some(drain) = self.publication.records.get(id as usize).copied() {
             self.close(id as Fd, Outcome::Evicted, &drain);
         }
     }
@@ -266,6 +305,10 @@ impl Reaper {
         // A holder that nobody knows of would keep the registration alive.
         let _ = sys::epoll_remove(EPOLL, fd);
         shards::leaves();
+        self.crowding.leave(fd);
+        if let Some(place) = self.publication.records.get_mut(fd as usize) {
+            *place = Drain::VACANT;
+        }
         self.end(fd, outcome, drain);
     }
 
@@ -274,7 +317,7 @@ impl Reaper {
         let mut discarded = drain.discarded();
         if !matches!(outcome, Outcome::Fin | Outcome::Reset) {
             // So that the kernel itself sends FIN, not RST, where it can.
-            discarded += socket::discard(fd, CALL_BYTES).unwrap_or(0) as u64;
+            discarded += socket::discard(fd, CALL_BYTES as usize).unwrap_or(0) as u64;
         }
         self.peers.report(fd, outcome, discarded, drain.age(self.now));
         let _ = sys::close(fd);
@@ -295,6 +338,19 @@ impl Reaper {
             Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
         }
     }
+}
+
+/// The events to wait for: none of its own accord while the rate is used up.
+fn wanted(read: &Read) -> u32 {
+    match read {
+        Read::Paused(_) => 0,
+        _ => EVENTS,
+    }
+}
+
+/// Whether the connection is gone without a FIN.
+fn reset(fd: Fd) -> bool {
+    socket::socket_option(fd, libc::SO_ERROR).is_ok_and(|error| error != 0)
 }
 
 fn standing(drain: &Drain) -> Standing {

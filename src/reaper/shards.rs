@@ -87,6 +87,11 @@ impl Seat {
         Seat { crew: packed as u32 >> 8, index: packed as u32 & 0xff }
     }
 
+    /// Its number, from 0 on.
+    pub(super) fn index(self) -> u32 {
+        self.index
+    }
+
     /// Whether this is the first one of its crew.
     pub(super) fn is_first(self) -> bool {
         self.index == 0

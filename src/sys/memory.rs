@@ -3,7 +3,7 @@
 //! **Promises:** pages cost nothing until touched, are not copied into a forked child, and go back to the
 //! kernel on drop. A refusal is an error, never an abort.
 
-use super::{call, Errno, Result};
+use super::{call, Errno, Fd, Result};
 use core::mem::size_of;
 use core::ops::{Deref, DerefMut};
 
@@ -22,6 +22,64 @@ pub struct Region<T: Zeroed> {
     length: usize,
 }
 
+/// Some bytes of a file, mapped and shared with whoever else maps them.
+pub struct Mapping {
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl Mapping {
+    /// The `bytes` of `fd` from `offset` on, for reading and writing.
+    pub fn of_file(fd: Fd, offset: usize, bytes: usize) -> Result<Mapping> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping overlaps nothing.
+        let start = unsafe { call!(SYS_mmap, 0, bytes, protection, libc::MAP_SHARED, fd, offset) }?;
+        Ok(Mapping { start: start as *mut u8, bytes })
+    }
+
+    /// Where it begins: aligned to a page.
+    pub fn start(&self) -> *mut u8 {
+        self.start
+    }
+
+    /// Leaves it mapped for the rest of the process's life.
+    pub fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing refers to it any more.
+        let _ = unsafe { call!(SYS_munmap, self.start, self.bytes) };
+    }
+}
+
+/// An unnamed file of memory (memfd_create(2)) of `bytes` zeros, mode 0600, whose length nobody can change. It takes
+/// memory only for what is touched.
+pub fn sealed_file(name: &core::ffi::CStr, bytes: usize) -> Result<Fd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is NUL-terminated.
+    let fd = unsafe { call!(SYS_memfd_create, name.as_ptr(), flags) }? as Fd;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    // SAFETY: no memory is passed.
+    let ready = unsafe {
+        call!(SYS_fchmod, fd, 0o600)
+            .and_then(|_| call!(SYS_ftruncate, fd, bytes))
+            .and_then(|_| call!(SYS_fcntl, fd, libc::F_ADD_SEALS, seals))
+    };
+    ready.map(|_| fd).inspect_err(|_| {
+        let _ = super::close(fd);
+    })
+}
+
+/// Nobody can write to `fd` from now on, but through the mappings that are there (Linux 5.1).
+pub fn seal_writing(fd: Fd) -> Result<()> {
+    let seals = libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: no memory is passed.
+    unsafe { call!(SYS_fcntl, fd, libc::F_ADD_SEALS, seals) }.map(drop)
+}
+
 impl<T: Zeroed> Region<T> {
     /// `length` elements of zeros.
     pub fn new(length: usize) -> Result<Region<T>> {
@@ -33,6 +91,17 @@ impl<T: Zeroed> Region<T> {
         // SAFETY: the range was mapped just now. A refusal only means that a child copies the page tables.
         let _ = unsafe { call!(SYS_madvise, start, bytes, libc::MADV_DONTFORK) };
         Ok(Region { start: start as *mut T, length })
+    }
+
+    /// `length` elements in the file `fd` from `offset` on, which holds zeros there.
+    pub fn of_file(fd: Fd, offset: usize, length: usize) -> Result<Region<T>> {
+        let bytes = length.checked_mul(size_of::<T>()).filter(|b| *b > 0).ok_or(Errno(libc::ENOMEM))?;
+        let mapping = Mapping::of_file(fd, offset, bytes)?;
+        let start = mapping.start() as *mut T;
+        mapping.keep();
+        // SAFETY: as in `new`.
+        let _ = unsafe { call!(SYS_madvise, start, bytes, libc::MADV_DONTFORK) };
+        Ok(Region { start, length })
     }
 }
 
@@ -56,6 +125,14 @@ impl<T: Zeroed> Drop for Region<T> {
         // SAFETY: the mapping is ours and nothing refers to it any more.
         let _ = unsafe { call!(SYS_munmap, self.start, self.length * size_of::<T>()) };
     }
+}
+
+/// `bytes` of zeros for the rest of the process's life.
+pub fn zeros(bytes: usize) -> Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping overlaps nothing.
+    unsafe { call!(SYS_mmap, 0, bytes, protection, flags, -1, 0) }.map(|at| at as *mut u8)
 }
 
 /// Zeros that forked children share; null where they cannot be had.

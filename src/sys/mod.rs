@@ -143,6 +143,14 @@ pub fn epoll_add(epoll: Fd, fd: Fd, events: u32) -> Result<()> {
         .map(drop)
 }
 
+/// Waits for other `events` of `fd` in `epoll` from now on.
+pub fn epoll_modify(epoll: Fd, fd: Fd, events: u32) -> Result<()> {
+    let mut event = libc::epoll_event { events, u64: fd as u64 };
+    // SAFETY: the event lives through the call.
+    unsafe { call!(SYS_epoll_ctl, epoll, libc::EPOLL_CTL_MOD, fd, &mut event as *mut libc::epoll_event) }
+        .map(drop)
+}
+
 /// Removes the registration of `fd` from `epoll`.
 pub fn epoll_remove(epoll: Fd, fd: Fd) -> Result<()> {
     let mut event = libc::epoll_event { events: 0, u64: 0 };

@@ -138,6 +138,17 @@ pub fn read_memory(address: usize, buffer: &mut [usize]) -> Result<usize> {
     unsafe { call!(SYS_process_vm_readv, pid(), to, 1, from, 1, 0) }
 }
 
+/// A number nobody can guess (getrandom(2)); where the kernel has none yet, one that is merely different each time.
+pub fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the kernel writes at most 8 bytes.
+    let got = unsafe { call!(SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), libc::GRND_NONBLOCK) };
+    match got {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => (bytes.as_ptr() as u64 ^ now_ms()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    }
+}
+
 /// Names the calling thread (at most 15 bytes), for `ps -L` and `top -H`.
 pub fn name_thread(name: &core::ffi::CStr) {
     // SAFETY: the name is NUL-terminated.
