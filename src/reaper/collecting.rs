@@ -33,11 +33,13 @@ pub(super) struct Collecting {
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
+    /// The table is full, and nobody else has room: who comes now has another one evicted.
+    stuck: bool,
 }
 
 impl Collecting {
     pub(super) const fn new() -> Collecting {
-        Collecting { listening: false, ripe: 0, recruit: None, recruit_after_ms: 0 }
+        Collecting { listening: false, ripe: 0, recruit: None, recruit_after_ms: 0, stuck: false }
     }
 }
 
@@ -48,6 +50,8 @@ impl Reaper {
         // One that waits for a further thread must not be woken by what it has no room for.
         let wanted = receives && !(self.collecting.recruit.is_some() && self.free() == 0);
         if wanted != self.collecting.listening {
+            // What waits there has waited for this thread.
+            self.collecting.ripe = COLLECT;
             let done = if wanted {
                 sys::epoll_add(EPOLL, CHANNEL, libc::EPOLLIN as u32)
             } else {
@@ -105,8 +109,9 @@ impl Reaper {
     /// How many messages may be received at once.
     fn batch(&self) -> usize {
         match self.free() {
-            0 if self.collecting.recruit.is_some() => 0,
-            0 => self.spare_batch(self.capacity as u64) as usize,
+            0 if self.collecting.stuck => self.spare_batch(self.capacity as u64) as usize,
+            // First another thread is tried to have.
+            0 => 0,
             free => free.min(passing::BATCH),
         }
     }
@@ -141,14 +146,16 @@ impl Reaper {
         if self.collecting.recruit.is_some_and(|seat| seat.left() || !self.seat.receives()) {
             self.collecting.recruit = None;
         }
-        if self.crowded() {
-            self.pass_on();
+        if self.crowded() && !self.pass_on() {
+            self.collecting.stuck = self.collecting.recruit.is_none();
+        } else {
+            self.collecting.stuck = self.free() == 0 && shards::lingering() >= self.max;
         }
     }
 
     /// Whether the next connections had better go to another table.
     fn crowded(&self) -> bool {
-        self.free() < WORTH.min(self.capacity / 8)
+        (self.free() == 0 || self.free() < WORTH.min(self.capacity / 8))
             && shards::lingering() < self.max
             && self.collecting.recruit.is_none()
             && self.seat.receives()
@@ -156,25 +163,25 @@ impl Reaper {
             && (self.shutting.is_empty() || self.free() == 0)
     }
 
-    fn pass_on(&mut self) {
+    /// Has another thread receive, now or as soon as it is there; false where that is not so.
+    fn pass_on(&mut self) -> bool {
         if self.seat.pass_on(WORTH) {
             super::ring();
-            return;
+            return true;
         }
         if self.now < self.collecting.recruit_after_ms {
-            return;
+            return false;
         }
         self.collecting.recruit_after_ms = self.now + RECRUIT_AGAIN_MS;
         if !super::ring() {
-            return;
+            return false;
         }
-        let Some(seat) = self.seat.next() else { return };
+        let Some(seat) = self.seat.next() else { return false };
         match super::create_unsignalled(seat) {
             Ok(()) => self.collecting.recruit = Some(seat),
-            Err(_) => {
-                seat.leave();
-            }
+            Err(_) => seat.give_back(),
         }
+        self.collecting.recruit.is_some()
     }
 
     /// One more is about to linger, and no more than `max` may: another one goes first.

@@ -74,7 +74,19 @@ impl Seat {
         let vacant = |taken: u32| (self.current() && (taken as usize) < MOST).then_some(taken + 1);
         let index = TAKEN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, vacant).ok()?;
         RUNNING.fetch_add(1, Ordering::SeqCst);
-        Some(Seat { crew: self.crew, index })
+        let seat = Seat { crew: self.crew, index };
+        if let Some(desk) = seat.desk() {
+            desk.clear();
+        }
+        Some(seat)
+    }
+
+    /// Nobody came to sit here.
+    pub(super) fn give_back(self) {
+        if self.current() {
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+            let _ = TAKEN.compare_exchange(self.index + 1, self.index, Ordering::SeqCst, Ordering::SeqCst);
+        }
     }
 
     /// For the one argument of a thread.
@@ -254,6 +266,7 @@ mod tests {
         assert!(second.left() && !first.left());
 
         for _ in 2..MOST {
+            first.next().unwrap().give_back();
             assert!(first.next().is_some());
         }
         assert_eq!(first.next(), None);
