@@ -314,10 +314,8 @@ impl Connection {
                 break;
             }
         }
-        self.note(format!(
-            "the client waits and does not read; {} in its receive queue",
-            in_bytes(self.unread())
-        ));
+        let unread = in_bytes(self.unread());
+        self.note(format!("the client has not read yet: {unread} in its receive queue"));
     }
 
     /// Waits for a reset that something just said may cause, without reading.

@@ -9,7 +9,7 @@ use super::findings::{Counts, Report, Series};
 use super::json::outcome;
 use super::observation::Provocation;
 use super::scenario::{Run, Scenario};
-use super::timeline::{grouped, in_bytes};
+use super::timeline::in_bytes;
 use super::verdict::{Cause, Doubt, Verdict};
 
 /// An answer that is smaller than any useful window cannot show what a reset costs.
@@ -43,7 +43,7 @@ fn introduction(report: &Report) -> Option<String> {
         Some(Framing::UntilClose) => " (until the end of the connection)",
         Some(Framing::Message) | None => "",
     };
-    let mut line = format!("{server}, answers{status} with {} of body{framing}", in_bytes(seen.body));
+    let mut line = format!("{server} answers{status} with {} of body{framing}", in_bytes(seen.body));
     if seen.body < TELLING {
         line.push_str(
             "\nThe answer is short and may reach the client before any reset: a file of 1 MB or more is a sharper test.",
@@ -102,7 +102,7 @@ fn describe(run: &Run, counts: Counts) -> (Style, String) {
             let why = match reason {
                 Doubt::NoLength => "the answer has no length, and there is none to compare it with",
                 Doubt::LengthVaries => "the answer has no length, and polite clients get different ones",
-                Doubt::FellSilent => "the server fell silent and did not end the connection",
+                Doubt::TimedOut => "the answer had no end within the time that --timeout gives",
                 Doubt::NoAnswer => "the server ended the connection in order, without an answer",
             };
             (DOUBTFUL, format!("undecided{}: {why}", of(counts.undecided)))
@@ -130,12 +130,6 @@ fn notes(run: &Run) -> Vec<String> {
         notes.push(
             "TLS ended without a close_notify: a client cannot tell this end from a truncation.".to_owned(),
         );
-    }
-    if seen.tcp.info.retransmits > 0 {
-        let count = grouped(seen.tcp.info.retransmits.into());
-        notes.push(format!(
-            "{count} segments of the client's had to be sent again: the network loses packets."
-        ));
     }
     notes
 }

@@ -86,6 +86,7 @@ impl Timeline {
     /// The lines, at most [`MOST_ROWS`].
     pub fn rows(&self, outcome: Outcome) -> Vec<Row> {
         let mut received = 0;
+        let mut after_reset = false;
         let mut rows: Vec<Row> = Vec::new();
         for (at, event) in braided(&self.events) {
             let (direction, what) = match &event {
@@ -93,7 +94,8 @@ impl Timeline {
                 Event::Poured { bytes, what } => (Direction::Sent, format!("{} of {what}", in_bytes(*bytes))),
                 Event::Read(bytes) => {
                     received += bytes;
-                    (Direction::Received, progress(*bytes, received, outcome.total))
+                    let kept = if after_reset { ", kept in the receive queue" } else { "" };
+                    (Direction::Received, format!("{}{kept}", progress(*bytes, received, outcome.total)))
                 }
                 Event::Heard(what) => (Direction::Received, what.clone()),
                 Event::Noted(what) => (Direction::Client, what.clone()),
@@ -101,6 +103,7 @@ impl Timeline {
                 Event::Reset => (Direction::Received, reset(outcome.lost)),
             };
             let at_ms = (at.as_secs_f64() * 10_000.0).round() / 10.0;
+            after_reset |= event == Event::Reset;
             rows.push(Row { at_ms, direction, what, reset: event == Event::Reset });
         }
         elide(rows)
@@ -228,8 +231,14 @@ mod tests {
     #[test]
     fn a_lost_answer_reads_like_this() {
         let said = Event::Said("GET / (Connection: close)".to_owned());
-        let events =
-            [said, Event::Read(40_000), Event::Read(48_000), Event::Noted("waits".to_owned()), Event::Reset];
+        let events = [
+            said,
+            Event::Read(40_000),
+            Event::Read(48_000),
+            Event::Noted("waits".to_owned()),
+            Event::Reset,
+            Event::Read(7),
+        ];
         let outcome = Outcome { total: Some(3_000_000), lost: Some(2_912_000) };
         assert_eq!(
             lines(&events, outcome),
@@ -238,6 +247,7 @@ mod tests {
                 "     0.1 ms  <-  88,000 bytes of 3,000,000",
                 "     0.3 ms      waits",
                 "     0.4 ms  <-  RST: 2,912,000 bytes lost",
+                "     0.5 ms  <-  7 bytes: 88,007 of 3,000,000, kept in the receive queue",
             ]
         );
     }

@@ -9,8 +9,10 @@ use super::observation::Observation;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Reference {
     /// Bytes of the answer, head included.
+    #[serde(rename = "received_bytes")]
     pub received: u64,
     /// Bytes of its body.
+    #[serde(rename = "body_bytes")]
     pub body: u64,
     /// Two polite clients got bodies of the same length; where the answer says its length itself, one is enough.
     pub stable: bool,
@@ -56,8 +58,8 @@ pub enum Doubt {
     NoLength,
     /// The same, and polite clients get answers of different lengths.
     LengthVaries,
-    /// The server stopped answering without ending the connection.
-    FellSilent,
+    /// The answer had no end within the time that `--timeout` gives.
+    TimedOut,
     /// The server ended the connection in order and without an answer.
     NoAnswer,
 }
@@ -114,7 +116,7 @@ fn cut_off(seen: &Observation, missing_bytes: Option<u64>) -> Verdict {
         // A reset that comes after the end was read did not cut the answer off.
         (_, Some(_)) => Verdict::Lost { missing_bytes, cause: Cause::EarlyFin },
         (Some(_), None) => Verdict::Lost { missing_bytes, cause: Cause::Reset },
-        (None, None) => Verdict::Undecided { reason: Doubt::FellSilent },
+        (None, None) => Verdict::Undecided { reason: Doubt::TimedOut },
     }
 }
 
@@ -122,7 +124,7 @@ fn until_close(seen: &Observation, reference: Option<Reference>) -> Verdict {
     let cause = if seen.fin.is_some() { Cause::EarlyFin } else { Cause::Reset };
     match reference {
         Some(Reference { stable: true, body, .. }) if seen.body == body => whole(seen),
-        _ if seen.fin.is_none() && seen.reset.is_none() => Verdict::Undecided { reason: Doubt::FellSilent },
+        _ if seen.fin.is_none() && seen.reset.is_none() => Verdict::Undecided { reason: Doubt::TimedOut },
         Some(Reference { stable: true, body, .. }) if seen.body < body => {
             Verdict::Lost { missing_bytes: Some(body - seen.body), cause }
         }
@@ -181,7 +183,7 @@ mod tests {
     const HEAD: Completeness = Completeness::PartOfHead;
     const NOTHING: Completeness = Completeness::Nothing;
     const UNTIL: Completeness = Completeness::UntilClose;
-    const SILENT: Verdict = Verdict::Undecided { reason: Doubt::FellSilent };
+    const TIMED_OUT: Verdict = Verdict::Undecided { reason: Doubt::TimedOut };
 
     fn lost(missing_bytes: Option<u64>, cause: Cause) -> Verdict {
         Verdict::Lost { missing_bytes, cause }
@@ -203,7 +205,7 @@ mod tests {
             (SHORT, false, true, reference(900), lost(Some(7), Reset)),
             (SHORT, true, false, None, lost(Some(7), EarlyFin)),
             (SHORT, true, true, None, lost(Some(7), EarlyFin)),
-            (SHORT, false, false, None, SILENT),
+            (SHORT, false, false, None, TIMED_OUT),
             (CHUNKED, false, true, None, lost(None, Reset)),
             (CHUNKED, false, true, reference(300), lost(Some(200), Reset)),
             (CHUNKED, false, true, reference(10), lost(None, Reset)),
@@ -211,7 +213,7 @@ mod tests {
             (HEAD, true, false, None, lost(None, EarlyFin)),
             (NOTHING, false, true, None, lost(None, Reset)),
             (NOTHING, true, false, None, Undecided { reason: Doubt::NoAnswer }),
-            (NOTHING, false, false, None, SILENT),
+            (NOTHING, false, false, None, TIMED_OUT),
             (UNTIL, true, false, reference(100), Complete),
             (UNTIL, false, true, reference(100), CompleteButReset),
             (UNTIL, true, false, reference(300), lost(Some(200), EarlyFin)),
@@ -222,8 +224,8 @@ mod tests {
             (UNTIL, false, true, None, lost(None, Reset)),
             (UNTIL, false, true, varies, lost(None, Reset)),
             (UNTIL, false, false, reference(100), Complete),
-            (UNTIL, false, false, reference(300), SILENT),
-            (UNTIL, false, false, None, SILENT),
+            (UNTIL, false, false, reference(300), TIMED_OUT),
+            (UNTIL, false, false, None, TIMED_OUT),
         ];
         for (completeness, fin, reset, reference, verdict) in table {
             let decided = decide(&seen(completeness, fin, reset), reference);

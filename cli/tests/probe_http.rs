@@ -1,0 +1,141 @@
+//! `linger probe` against real HTTP servers: those that lose answers are found out, those that linger are not accused.
+
+mod probing;
+
+use std::net::SocketAddr;
+
+use linger_testbed::netns::isolated;
+use linger_testbed::server::{Preload, Program, Server};
+use linger_testbed::specimens::Specimen;
+use probing::{buggy, probe, run, Nginx};
+
+fn url(address: SocketAddr, size: usize) -> String {
+    format!("http://{address}/{size}")
+}
+
+fn start(program: &Program, preload: &Preload) -> Server {
+    Server::start(program, preload).expect("server")
+}
+
+fn shim() -> Preload {
+    Preload::shim().expect("shim")
+}
+
+#[test]
+fn a_server_that_just_closes_is_found_out() {
+    isolated(|| {
+        let server = start(&buggy(), &Preload::None);
+        let probed = probe(&[&url(server.address(), 3_000_000)]);
+        assert_eq!(probed.code, 1, "{probed:?}");
+        assert_eq!(probed.json()["summary"], "lost");
+        // It reads a head of any size.
+        assert_eq!(probed.scenario("refusal")["results"][0]["provocation"], "took_everything");
+        for name in ["pipeline", "late"] {
+            let scenario = probed.scenario(name);
+            assert!(scenario["lost"].as_u64() > Some(0), "{scenario}");
+            let results = scenario["results"].as_array().expect("results");
+            for result in results.iter().filter(|result| result["verdict"] == "lost") {
+                let (missing, received) = (&result["missing_bytes"], &result["received_bytes"]);
+                let sum = missing.as_u64().expect("missing") + received.as_u64().expect("received");
+                assert_eq!(Some(sum), result["total_bytes"].as_u64(), "{result}");
+                assert_eq!(result["cause"], "reset");
+                assert!(result["reset_ms"].is_number() && result["fin_ms"].is_null(), "{result}");
+            }
+        }
+        let upload = probed.scenario("upload");
+        assert_eq!((&upload["complete"], &upload["undecided"]), (&0.into(), &0.into()), "{upload}");
+        assert_eq!(probed.scenario("polite")["complete"], 1);
+    });
+}
+
+#[test]
+fn the_same_server_with_liblinger_is_clean() {
+    isolated(|| {
+        let server = start(&buggy(), &shim());
+        probe(&[&url(server.address(), 3_000_000)]).assert_clean();
+    });
+}
+
+#[test]
+fn a_short_answer_shows_the_reset_though_nothing_is_lost() {
+    isolated(|| {
+        let server = start(&buggy(), &Preload::None);
+        let probed = probe(&[&url(server.address(), 1_000), "--scenario", "late"]);
+        assert_eq!(probed.code, 1, "{probed:?}");
+        assert_eq!(probed.json()["summary"], "reset", "{probed:?}");
+        assert_eq!(probed.scenario("late")["complete_but_reset"], 3);
+    });
+}
+
+#[test]
+fn nginx_as_it_comes_loses_answers_to_late_bytes_and_is_told_of_its_setting() {
+    isolated(|| {
+        let nginx = Nginx::start("", "client_max_body_size 1m;", &[]);
+        let probed = probe(&[&nginx.url("http", 3_000_000)]);
+        assert_eq!(probed.code, 1, "{probed:?}");
+        assert!(probed.scenario("late")["lost"].as_u64() > Some(0), "{probed:?}");
+        assert_eq!(probed.scenario("pipeline")["complete"], 3, "{probed:?}");
+        let document = probed.json();
+        assert!(document["server"].as_str().expect("server").starts_with("nginx/"));
+        let advice = document["advice"].as_str().expect("advice");
+        assert!(advice.contains("lingering_close always"), "{advice}");
+    });
+}
+
+#[test]
+fn nginx_with_lingering_close_always_is_clean() {
+    isolated(|| {
+        let nginx = Nginx::start("", "lingering_close always; client_max_body_size 1m;", &[]);
+        let probed = probe(&[&nginx.url("http", 3_000_000)]);
+        probed.assert_clean();
+        assert_eq!(probed.scenario("upload")["results"][0]["status"], 413);
+    });
+}
+
+#[test]
+fn nginx_with_liblinger_is_clean() {
+    isolated(|| {
+        let server = start(&Program::Nginx, &shim());
+        probe(&[&url(server.address(), 3_000_000)]).assert_clean();
+    });
+}
+
+#[test]
+fn lighttpd_is_clean() {
+    isolated(|| {
+        let server = start(&Program::Lighttpd, &Preload::None);
+        probe(&[&url(server.address(), 3_000_000)]).assert_clean();
+    });
+}
+
+#[test]
+fn node_loses_answers_to_late_bytes_and_keeps_them_with_liblinger() {
+    isolated(|| {
+        for (preload, code) in [(Preload::None, 1), (shim(), 0)] {
+            let server = start(&Specimen::Node.program(), &preload);
+            let probed = probe(&[&url(server.address(), 3_000_000), "--scenario", "late"]);
+            assert_eq!(probed.code, code, "{preload:?}: {probed:?}");
+        }
+    });
+}
+
+#[test]
+fn the_report_for_people_tells_what_happened_and_what_to_do() {
+    isolated(|| {
+        let nginx = Nginx::start("", "", &[]);
+        let probed = run(&[&nginx.url("http", 3_000_000), "--scenario", "late", "--repeat", "1"]);
+        assert_eq!((probed.code, probed.stderr.as_str()), (1, ""), "{probed:?}");
+        assert!(!probed.stdout.contains('\x1b'), "colour outside of a terminal: {probed:?}");
+        for part in [
+            "nginx/",
+            "late: ",
+            "bytes LOST",
+            "ms  ->  GET /3000000 (Connection: close)",
+            "<-  RST: ",
+            "Advice: ",
+        ] {
+            assert!(probed.stdout.contains(part), "no {part:?} in\n{}", probed.stdout);
+        }
+        assert!(probed.stdout.trim_end().ends_with('.'));
+    });
+}
