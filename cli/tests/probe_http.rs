@@ -82,6 +82,21 @@ fn nginx_as_it_comes_loses_answers_to_late_bytes_and_is_told_of_its_setting() {
     });
 }
 
+/// With packets of a usual size the server's send queue does not hold all of the answer, so that bytes sent as soon as
+/// the window is full arrive before the close, and nginx lingers when it sees any.
+#[test]
+fn nginx_is_found_out_where_its_send_queue_is_short() {
+    isolated(|| {
+        let ip = std::process::Command::new("ip").args(["link", "set", "lo", "mtu", "1500"]).status();
+        assert!(ip.expect("run ip: apt-get install iproute2").success());
+        let nginx = Nginx::start("", "", &[]);
+        let probed = probe(&[&nginx.url("http", 3_000_000), "--scenario", "late"]);
+        assert!(probed.scenario("late")["lost"].as_u64() > Some(0), "{probed:?}");
+        let linger = Nginx::start("", "lingering_close always;", &[]);
+        probe(&[&linger.url("http", 3_000_000), "--scenario", "late"]).assert_clean();
+    });
+}
+
 #[test]
 fn nginx_with_lingering_close_always_is_clean() {
     isolated(|| {

@@ -6,26 +6,24 @@
 //!   still be read, and the end of input after it is no FIN.
 //! * Every wait ends: at an event, or with the time its caller gave.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+mod reading;
+mod waiting;
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use reading::{read_piece, read_within_tls, said_goodbye};
 use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
 use super::endpoint::{becomes_ready, words, Endpoint};
 use super::tcp_info::TcpInfo;
-use super::timeline::{in_bytes, Event, Timeline};
+use super::timeline::{Event, Timeline};
 use super::trouble::{Kind, Trouble};
-
-/// Between two looks at the length of the receive queue, which nothing announces.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What one read takes at most.
 const PIECE: usize = 64 * 1024;
-
-/// After so many times the timeout a connection that is still busy is given up.
-const PATIENCE: u32 = 6;
 
 /// A connection and all that was seen of it.
 pub struct Connection {
@@ -113,21 +111,6 @@ impl Connection {
     /// Since it was begun.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// How long a server is given to do what it does without being asked: several round trips, and time to think.
-    pub fn quiet(&self) -> Duration {
-        Duration::from_millis(150) + 4 * self.rtt
-    }
-
-    /// Nothing happened for the timeout, or it has gone on for several of them.
-    pub fn is_overdue(&self) -> bool {
-        self.progress.elapsed() > self.timeout || self.started.elapsed() > PATIENCE * self.timeout
-    }
-
-    /// How long nothing has gone either way.
-    pub fn stalled(&self) -> Duration {
-        self.progress.elapsed()
     }
 
     /// Adds a line of the client's to the timeline.
@@ -272,61 +255,6 @@ impl Connection {
         }
     }
 
-    /// Waits until there is something to read (if `reading`), room to send what waits for it, or a reset.
-    pub fn wait(&mut self, reading: bool, time: Duration) {
-        let mut interest = PollFlags::empty();
-        if reading && !self.exhausted {
-            interest |= PollFlags::IN;
-        }
-        if self.is_sending() && self.reset.is_none() {
-            interest |= PollFlags::OUT;
-        }
-        if self.reset.is_some() && (!reading || self.exhausted) {
-            return;
-        }
-        // An error of poll itself is one of memory: the next look will tell.
-        let _ = becomes_ready(&self.stream, interest, time);
-        self.look_for_reset();
-    }
-
-    /// poll(2) wakes for a reset without being asked; the socket's error says that it was one.
-    fn look_for_reset(&mut self) {
-        if let Ok(Some(error)) = self.stream.take_error() {
-            self.see_reset(&format!("the connection is gone: {}", words(&error)));
-        }
-    }
-
-    /// Lets the server go on, without reading, until it has done all it can: its FIN or a reset is here, or the receive
-    /// queue has not grown for [`Connection::quiet`]. Sends meanwhile what is left to send.
-    pub fn hold_back(&mut self) {
-        let mut unread = self.unread();
-        let mut since = Instant::now();
-        while self.reset.is_none() && !self.fin_is_here() && !self.is_overdue() {
-            let before = self.unsent();
-            // Without interest in reading, so that a full receive queue does not end the wait.
-            self.wait(false, LOOK_AGAIN);
-            self.flush();
-            let now = self.unread();
-            if now != unread || self.unsent() != before {
-                (unread, since) = (now, Instant::now());
-                self.progress = Instant::now();
-            } else if unread > 0 && since.elapsed() > self.quiet() {
-                break;
-            }
-        }
-        let unread = in_bytes(self.unread());
-        self.note(format!("the client has not read yet: {unread} in its receive queue"));
-    }
-
-    /// Waits for a reset that something just said may cause, without reading.
-    pub fn await_reaction(&mut self) {
-        let started = Instant::now();
-        while self.reset.is_none() && started.elapsed() < self.quiet() {
-            self.flush();
-            self.wait(false, LOOK_AGAIN);
-        }
-    }
-
     /// Bytes in the receive queue.
     pub fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.stream).unwrap_or_default()
@@ -341,35 +269,6 @@ impl Connection {
         self.fin.is_some() || becomes_ready(&self.stream, PollFlags::RDHUP, Duration::ZERO).unwrap_or(false)
     }
 
-    /// Sends our FIN and sees what that brings: the end of a connection that nobody needs any more.
-    pub fn leave(&mut self) {
-        if self.reset.is_some() {
-            return;
-        }
-        if self.fin.is_none() {
-            self.note("the client closes first");
-        }
-        if self.stream.shutdown(Shutdown::Write).is_err() {
-            self.look_for_reset();
-        }
-        let started = Instant::now();
-        let mut rest = Vec::new();
-        while self.reset.is_none() && started.elapsed() < self.quiet() {
-            if self.exhausted {
-                // poll(2) does not wait any more once both directions are shut.
-                std::thread::sleep(LOOK_AGAIN);
-                self.look_for_reset();
-                if is_over(self.info().state) {
-                    return;
-                }
-            } else {
-                self.wait(true, LOOK_AGAIN);
-                self.receive(&mut rest, PIECE);
-                rest.clear();
-            }
-        }
-    }
-
     /// It is within TLS.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -379,55 +278,4 @@ impl Connection {
     pub fn info(&self) -> TcpInfo {
         TcpInfo::of(&self.stream).unwrap_or_default()
     }
-}
-
-/// TIME_WAIT or CLOSE.
-fn is_over(state: u8) -> bool {
-    matches!(state, 6 | 7)
-}
-
-fn read_piece(stream: &mut impl Read, into: &mut Vec<u8>, wanted: usize) -> io::Result<Option<usize>> {
-    let before = into.len();
-    into.resize(before + wanted, 0);
-    let outcome = stream.read(into.get_mut(before..).unwrap_or_default());
-    into.truncate(before + *outcome.as_ref().unwrap_or(&0));
-    outcome.map(Some)
-}
-
-/// `Ok(None)`: records came, but no content of ours. What is decrypted already comes first.
-fn read_within_tls(
-    stream: &mut TcpStream,
-    tls: &mut ClientConnection,
-    into: &mut Vec<u8>,
-    wanted: usize,
-    broken: &mut Option<String>,
-) -> io::Result<Option<usize>> {
-    match read_piece(&mut tls.reader(), into, wanted) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        // The end without a close_notify.
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Some(0)),
-        // The close_notify: TCP's own end may be still to come.
-        Ok(Some(0)) => {
-            let mut ignored = [0; 1024];
-            return stream.read(&mut ignored).map(|bytes| (bytes == 0).then_some(0));
-        }
-        other => return other,
-    }
-    if tls.read_tls(stream)? == 0 {
-        // Has the reader tell the end apart from a truncation.
-        let _ = tls.process_new_packets();
-        return Ok(Some(0));
-    }
-    match tls.process_new_packets() {
-        Ok(_) => Ok(None),
-        Err(error) => {
-            *broken = Some(error.to_string());
-            // What the peer sent cannot be understood any more.
-            Ok(Some(0))
-        }
-    }
-}
-
-fn said_goodbye(tls: &mut ClientConnection) -> bool {
-    tls.process_new_packets().is_ok_and(|state| state.peer_has_closed())
 }

@@ -19,6 +19,9 @@ use super::verdict::Reference;
 /// Any send queue holds as much: a server that has so much left to send has written all of it.
 const LEAST_SEND_QUEUE: u64 = 24 * 1024;
 
+/// How often the client looks how far it is from the end.
+const ROUNDS: usize = 3;
+
 /// When the client speaks up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -55,10 +58,25 @@ pub fn play(
     Ok(Observation::of_http(connection, &answer, provocation))
 }
 
-/// Reads until the server has no more left to send than [`LEAST_SEND_QUEUE`], counting what fits into the window.
+/// Reads until the server has about [`LEAST_SEND_QUEUE`] left to send, not counting what fits into the window.
 fn approach_the_end(connection: &mut Connection, answer: &mut Answer, reference: Reference) {
-    let in_window = connection.unread();
-    let goal = reference.received.saturating_sub(in_window + LEAST_SEND_QUEUE);
+    for _ in 0..ROUNDS {
+        let goal = reference.received.saturating_sub(connection.unread() + LEAST_SEND_QUEUE);
+        read_until(connection, answer, goal);
+        let left = reference.received.saturating_sub(answer.received());
+        connection.note(format!("{} are left to read", in_bytes(left)));
+        connection.hold_back();
+        // The window need not have filled as far as before.
+        if left <= connection.unread() + 2 * LEAST_SEND_QUEUE
+            || connection.exhausted
+            || connection.is_overdue()
+        {
+            break;
+        }
+    }
+}
+
+fn read_until(connection: &mut Connection, answer: &mut Answer, goal: u64) {
     let mut piece = Vec::new();
     while answer.received() < goal && !connection.exhausted && !connection.is_overdue() {
         let wanted = (goal - answer.received()).min(64 * 1024);
@@ -72,7 +90,4 @@ fn approach_the_end(connection: &mut Connection, answer: &mut Answer, reference:
             return;
         }
     }
-    let left = reference.received.saturating_sub(answer.received());
-    connection.note(format!("{} are left to read", in_bytes(left)));
-    connection.hold_back();
 }
