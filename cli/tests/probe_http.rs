@@ -2,12 +2,15 @@
 
 mod probing;
 
+use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use linger_testbed::netns::isolated;
 use linger_testbed::server::{Preload, Program, Server};
 use linger_testbed::specimens::Specimen;
-use probing::{buggy, probe, run, Nginx};
+use probing::{buggy, probe, read_head, run, serve, Nginx};
+use rustix::net::sockopt::set_socket_linger;
 
 fn url(address: SocketAddr, size: usize) -> String {
     format!("http://{address}/{size}")
@@ -64,6 +67,22 @@ fn a_short_answer_shows_the_reset_though_nothing_is_lost() {
         assert_eq!(probed.code, 1, "{probed:?}");
         assert_eq!(probed.json()["summary"], "reset", "{probed:?}");
         assert_eq!(probed.scenario("late")["complete_but_reset"], 3);
+    });
+}
+
+#[test]
+fn a_server_that_aborts_when_the_client_leaves_is_seen_to() {
+    isolated(|| {
+        let address = serve(|mut stream| {
+            read_head(&stream);
+            // That the client goes away is what is waited for.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            set_socket_linger(&stream, Some(Duration::ZERO)).expect("SO_LINGER");
+        });
+        let probed = probe(&[&url(address, 1), "--scenario", "late", "--repeat", "1"]);
+        assert_eq!(probed.code, 1, "{probed:?}");
+        assert_eq!(probed.scenario("polite")["complete_but_reset"], 1, "{probed:?}");
     });
 }
 

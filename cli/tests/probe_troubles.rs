@@ -111,7 +111,7 @@ fn an_answer_whose_length_nobody_knows_is_not_judged() {
     isolated(|| {
         let turn = std::sync::atomic::AtomicUsize::new(1);
         let address = answer_in_order(move || {
-            let length = 1000 * turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let length = 100_000 - 1000 * turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             [b"HTTP/1.0 200 OK\r\n\r\n".to_vec(), vec![b'x'; length]].concat()
         });
         let probed = probe(&[&address.to_string(), "--scenario", "late", "--repeat", "1"]);
