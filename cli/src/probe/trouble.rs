@@ -55,3 +55,33 @@ impl Trouble {
         Trouble::new(Kind::System, format!("{what}: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 12] = [
+        Kind::BadUrl,
+        Kind::BadDuration,
+        Kind::BadOption,
+        Kind::UnknownHost,
+        Kind::ConnectionRefused,
+        Kind::Unreachable,
+        Kind::NeverAnswered,
+        Kind::ClosedUnanswered,
+        Kind::WrongProtocol,
+        Kind::Tls,
+        Kind::TooLarge,
+        Kind::System,
+    ];
+
+    #[test]
+    fn the_manual_has_every_word() {
+        let manual = include_str!("../../../man/linger-probe.1.scd");
+        for kind in KINDS {
+            let word = serde_json::to_value(kind).expect("a word");
+            let word = word.as_str().expect("a string");
+            assert!(manual.contains(&format!("_{word}_")), "linger-probe(1) does not say {word}");
+        }
+    }
+}
