@@ -135,21 +135,28 @@ fn nginx_with_liblinger_is_clean() {
 }
 
 #[test]
-fn lighttpd_is_clean() {
+fn servers_that_linger_by_themselves_are_clean() {
     isolated(|| {
-        let server = start(&Program::Lighttpd, &Preload::None);
-        probe(&[&url(server.address(), 3_000_000)]).assert_clean();
+        for program in [Program::Lighttpd, Program::Apache] {
+            let server = start(&program, &Preload::None);
+            probe(&[&url(server.address(), 3_000_000)]).assert_clean();
+        }
     });
 }
 
 #[test]
-fn node_loses_answers_to_late_bytes_and_keeps_them_with_liblinger() {
+fn node_loses_answers_and_keeps_them_with_liblinger() {
     isolated(|| {
-        for (preload, code) in [(Preload::None, 1), (shim(), 0)] {
-            let server = start(&Specimen::Node.program(), &preload);
-            let probed = probe(&[&url(server.address(), 3_000_000), "--scenario", "late"]);
-            assert_eq!(probed.code, code, "{preload:?}: {probed:?}");
+        let bare = start(&Specimen::Node.program(), &Preload::None);
+        let probed = probe(&[&url(bare.address(), 3_000_000)]);
+        assert_eq!(probed.code, 1, "{probed:?}");
+        for name in ["pipeline", "late"] {
+            assert!(probed.scenario(name)["lost"].as_u64() > Some(0), "{name}: {probed:?}");
         }
+        let with_shim = start(&Specimen::Node.program(), &shim());
+        let probed = probe(&[&url(with_shim.address(), 3_000_000)]);
+        probed.assert_clean();
+        assert_eq!(probed.scenario("refusal")["results"][0]["status"], 431);
     });
 }
 

@@ -167,3 +167,26 @@ fn a_server_that_goes_away_in_between() {
         assert_eq!(late["results"][0]["error"]["kind"], "connection_refused");
     });
 }
+
+/// A server that says `words` to a head that is too long, and ends the connection in order.
+fn refuse_long_heads(words: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| {
+        let answer = match read_head(&stream).len() {
+            0..1000 => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            _ => words,
+        };
+        let _ = stream.write_all(answer);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    })
+}
+
+#[test]
+fn a_refusal_in_other_words_or_none_ends_in_order() {
+    isolated(|| {
+        for words in [&b"HTTP/1.1 431 No\r\n\r\n"[..], b"<html>That is too long.</html>\r\n", b""] {
+            let address = refuse_long_heads(words).to_string();
+            probe(&[&address, "--scenario", "refusal", "--repeat", "1"]).assert_clean();
+        }
+    });
+}

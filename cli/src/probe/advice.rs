@@ -1,6 +1,6 @@
 //! One sentence: what to do about it. Pure.
 
-use super::verdict::{Cause, Verdict};
+use super::verdict::{Cause, Doubt, Verdict};
 
 /// What the advice is made from.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +35,13 @@ pub fn advise(findings: Findings<'_>) -> String {
     };
     match worst {
         Verdict::Complete => "Nothing to do: every answer arrived whole, and nothing was reset.".to_owned(),
-        Verdict::Undecided { .. } => {
-            "No loss was seen, but not everything could be decided: probe a file of 1 MB or more that has a \
-             Content-Length."
-                .to_owned()
+        Verdict::Undecided { reason } => {
+            let what = match reason {
+                Doubt::NoLength | Doubt::LengthVaries => "probe a file of 1 MB or more that has a Content-Length",
+                Doubt::TimedOut => "give it more time with --timeout",
+                Doubt::NoAnswer => "the server leaves some requests without an answer, which is its own decision",
+            };
+            format!("No loss was seen, but not everything could be decided: {what}.")
         }
         Verdict::Lost { cause: Cause::EarlyFin, .. } => {
             "The answer ends too early, but in order: look into the program that makes it; no lingering close mends that."

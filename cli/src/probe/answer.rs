@@ -155,10 +155,11 @@ impl Answer {
     pub fn completeness(&self) -> Completeness {
         match &self.place {
             Place::Head if self.received == 0 => Completeness::Nothing,
-            Place::Head | Place::NotHttp => Completeness::PartOfHead,
+            Place::Head => Completeness::PartOfHead,
             Place::Length(left) => Completeness::Short { missing: Some(*left) },
             Place::Chunked(_) => Completeness::Short { missing: None },
-            Place::UntilClose => Completeness::UntilClose,
+            // As in HTTP/0.9, which some servers fall back to for what they do not understand.
+            Place::UntilClose | Place::NotHttp => Completeness::UntilClose,
             Place::End => Completeness::Whole,
         }
     }
@@ -308,6 +309,7 @@ mod tests {
         for text in ["SSH-2.0-OpenSSH_9.2\r\n", "-ERR unknown command\r\n", "220 mail ESMTP\r\n", "\0\0\0"] {
             let answer = fed(text.as_bytes(), 3);
             assert!(answer.is_not_http(), "{text:?}: {answer:?}");
+            assert_eq!(answer.completeness(), Completeness::UntilClose);
         }
     }
 

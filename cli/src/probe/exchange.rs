@@ -15,7 +15,7 @@ pub const LARGEST: u64 = 64 * 1024 * 1024;
 
 const PIECE: usize = 64 * 1024;
 
-/// How long a server that has answered, and takes no more input, is watched.
+/// How long a server that has answered, and neither ends the connection nor takes more input, is watched.
 const STUCK: Duration = Duration::from_secs(2);
 
 /// One request, all of the answer, then the end: what a server must be able to do for anything to be tested.
@@ -70,7 +70,7 @@ pub fn read_to_end(connection: &mut Connection, answer: &mut Answer, at_most: u6
             idle = Instant::now();
         }
         let answered = answer.is_whole();
-        if answer.is_not_http() || answer.surplus() > 0 || answer.received() > at_most {
+        if answer.surplus() > 0 || answer.received() > at_most {
             return;
         }
         if connection.exhausted && (connection.reset.is_some() || !connection.is_sending()) {
@@ -78,8 +78,9 @@ pub fn read_to_end(connection: &mut Connection, answer: &mut Answer, at_most: u6
         }
         // It has everything, we have everything: whether it also closes is its own affair.
         let settled = answered && !connection.is_sending() && idle.elapsed() > 2 * connection.quiet();
-        // It has answered and reads no more.
-        let stuck = (answered || connection.exhausted) && connection.stalled() > STUCK;
+        // It has answered, in HTTP or not, and does no more.
+        let stuck =
+            (answered || answer.is_not_http() || connection.exhausted) && connection.stalled() > STUCK;
         if settled || stuck {
             return;
         }

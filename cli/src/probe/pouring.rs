@@ -59,7 +59,8 @@ fn end_refused(mut connection: Connection) -> Result<Observation, Trouble> {
     let mut answer = Answer::default();
     finish(&mut connection, &mut answer);
     connection.leave();
-    let refused = answer.status().is_none_or(|status| status >= 400) || connection.is_sending();
+    let unread = connection.is_sending() || connection.send_failed || connection.reset.is_some();
+    let refused = unread || answer.status().is_none_or(|status| status >= 400);
     let provocation = if refused { Provocation::Worked } else { Provocation::TookEverything };
     Ok(Observation::of_http(connection, &answer, provocation))
 }

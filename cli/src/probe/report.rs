@@ -44,7 +44,9 @@ fn introduction(report: &Report) -> Option<String> {
         Some(Framing::Message) | None => "",
     };
     let mut line = format!("{server} answers{status} with {} of body{framing}", in_bytes(seen.body));
-    if seen.body < TELLING {
+    if seen.status.is_some_and(|status| status >= 300) {
+        line.push_str("\nThat is no document: name one that is answered with 200.");
+    } else if seen.body < TELLING {
         line.push_str(
             "\nThe answer is short and may reach the client before any reset: a file of 1 MB or more is a sharper test.",
         );
@@ -88,8 +90,13 @@ fn describe(run: &Run, counts: Counts) -> (Style, String) {
         }
         Verdict::Lost { missing_bytes, cause } => {
             let what = match missing_bytes {
+                Some(bytes) if run.seen.received == 0 => format!("{} LOST, or never sent", in_bytes(bytes)),
                 Some(bytes) => format!("{} LOST", in_bytes(bytes)),
-                None if run.seen.received == 0 => "the answer LOST".to_owned(),
+                None if run.seen.received == 0 => "the answer LOST, or never sent".to_owned(),
+                None if run.seen.framing == Some(Framing::UntilClose) => {
+                    "the end of the answer LOST: it has no length, so no client can know whether this was all"
+                        .to_owned()
+                }
                 None => "the end of the answer LOST".to_owned(),
             };
             let how = match cause {
@@ -100,7 +107,7 @@ fn describe(run: &Run, counts: Counts) -> (Style, String) {
         }
         Verdict::Undecided { reason } => {
             let why = match reason {
-                Doubt::NoLength => "the answer has no length, and there is none to compare it with",
+                Doubt::NoLength => "the answer has no length, and TLS ended without a close_notify",
                 Doubt::LengthVaries => "the answer has no length, and polite clients get different ones",
                 Doubt::TimedOut => "the answer had no end within the time that --timeout gives",
                 Doubt::NoAnswer => "the server ended the connection in order, without an answer",
@@ -125,6 +132,11 @@ fn notes(run: &Run) -> Vec<String> {
             );
         }
         Provocation::KeptAlive => notes.push("The server goes on after Connection: close.".to_owned()),
+    }
+    if seen.received == 0 && run.verdict == Verdict::Complete {
+        notes.push(
+            "The server ended the connection in order, without an answer: there was none to lose.".to_owned(),
+        );
     }
     if seen.close_notify == Some(false) && seen.fin.is_some() {
         notes.push(

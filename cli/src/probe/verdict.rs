@@ -54,13 +54,13 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
-    /// The answer ends where the connection does, and there is no reference to compare it with.
+    /// Within TLS, the answer ends where the connection does, without a close_notify, and there is no reference.
     NoLength,
     /// The same, and polite clients get answers of different lengths.
     LengthVaries,
     /// The answer had no end within the time that `--timeout` gives.
     TimedOut,
-    /// The server ended the connection in order and without an answer.
+    /// The server ended the connection in order and without the answer that a polite client gets.
     NoAnswer,
 }
 
@@ -95,9 +95,11 @@ pub fn decide(seen: &Observation, reference: Option<Reference>) -> Verdict {
     };
     match seen.completeness {
         Completeness::Whole => whole(seen),
-        Completeness::Nothing if seen.reset.is_none() && seen.fin.is_some() => {
-            Verdict::Undecided { reason: Doubt::NoAnswer }
-        }
+        Completeness::Nothing if seen.reset.is_none() && seen.fin.is_some() => match reference {
+            // TCP delivers a FIN only behind all that was written before it: nothing was, and so nothing is lost.
+            None => Verdict::Complete,
+            Some(_) => Verdict::Undecided { reason: Doubt::NoAnswer },
+        },
         Completeness::Nothing | Completeness::PartOfHead => cut_off(seen, missing_by_reference()),
         Completeness::Short { missing } => cut_off(seen, missing.or_else(missing_by_reference)),
         Completeness::UntilClose => until_close(seen, reference),
@@ -130,10 +132,12 @@ fn until_close(seen: &Observation, reference: Option<Reference>) -> Verdict {
         }
         // The end that its framing promises never came (RFC 9112 section 8).
         _ if cause == Cause::Reset => Verdict::Lost { missing_bytes: None, cause },
-        // Only an end in order can be trusted, and TLS says which one is (RFC 8446 section 6.1).
+        // Within TLS a close_notify says that this is the end and not a truncation (RFC 8446 section 6.1).
         _ if seen.close_notify == Some(true) => whole(seen),
         Some(_) => Verdict::Undecided { reason: Doubt::LengthVaries },
-        None => Verdict::Undecided { reason: Doubt::NoLength },
+        None if seen.close_notify == Some(false) => Verdict::Undecided { reason: Doubt::NoLength },
+        // The FIN came in order, behind all of it.
+        None => whole(seen),
     }
 }
 
@@ -212,13 +216,15 @@ mod tests {
             (HEAD, false, true, reference(300), lost(Some(200), Reset)),
             (HEAD, true, false, None, lost(None, EarlyFin)),
             (NOTHING, false, true, None, lost(None, Reset)),
-            (NOTHING, true, false, None, Undecided { reason: Doubt::NoAnswer }),
+            (NOTHING, true, false, None, Complete),
+            (NOTHING, true, false, reference(100), Undecided { reason: Doubt::NoAnswer }),
             (NOTHING, false, false, None, TIMED_OUT),
             (UNTIL, true, false, reference(100), Complete),
             (UNTIL, false, true, reference(100), CompleteButReset),
             (UNTIL, true, false, reference(300), lost(Some(200), EarlyFin)),
             (UNTIL, false, true, reference(300), lost(Some(200), Reset)),
-            (UNTIL, true, false, None, Undecided { reason: Doubt::NoLength }),
+            (UNTIL, true, false, None, Complete),
+            (UNTIL, true, true, None, CompleteButReset),
             (UNTIL, true, false, varies, Undecided { reason: Doubt::LengthVaries }),
             (UNTIL, true, false, reference(90), Undecided { reason: Doubt::LengthVaries }),
             (UNTIL, false, true, None, lost(None, Reset)),

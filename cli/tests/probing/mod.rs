@@ -74,15 +74,14 @@ pub fn run(arguments: &[&str]) -> Probed {
     }
 }
 
-/// The release build, beside the library that is tested.
+/// The embedded server that just closes, from the release build as the library that is tested.
 pub fn buggy() -> Program {
-    let Preload::Shim(library) = Preload::shim().expect("shim") else { unreachable!("that is a shim") };
-    let program = library.with_file_name("linger-demo");
-    assert!(program.exists(), "{} is missing: run make first", program.display());
-    Program::buggy(program)
+    let this = std::env::current_exe().expect("this program");
+    let found = this.ancestors().map(|dir| dir.join("release/linger-demo")).find(|program| program.exists());
+    Program::buggy(found.expect("release/linger-demo is missing: run make first"))
 }
 
-/// What stands in nginx's `server` block.
+/// nginx with settings of the test's own; dropping it ends it.
 pub struct Nginx {
     process: Child,
     address: SocketAddr,
