@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use linger_testbed::server::{find_program, Preload, Program};
+use linger_testbed::server::{find_program, Program};
 use linger_testbed::{pattern, pause, DEADLINE};
 use rustix::process::{kill_process, set_parent_process_death_signal, Pid, Signal};
 use serde_json::Value;
