@@ -2,7 +2,10 @@
 
 mod completions;
 mod demo;
+mod elf;
 mod failure;
+mod inheritance;
+mod library;
 mod probe;
 mod run;
 mod stat;
@@ -37,7 +40,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Stat(arguments) => stat::run(&arguments),
@@ -45,7 +52,19 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments),
     };
     outcome.unwrap_or_else(|failure: Failure| {
-        eprintln!("linger: {failure}");
+        failure.report();
         failure.exit_code()
     })
+}
+
+/// Prints help, or what is wrong with the arguments. The exit code of `linger run` must not be one that the program may have
+/// meant: 2 is common.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody there to read it: nothing to be done.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+    ExitCode::from(if is_run { run::OWN_FAILURE } else { 2 })
 }
