@@ -33,7 +33,7 @@ help: ## Say what the targets do
 	@echo '  Variables of install: DESTDIR= PREFIX=$(PREFIX) LIBDIR=$$(PREFIX)/lib INCLUDEDIR=$$(PREFIX)/include'
 
 demo: all ## Show what a broken close loses and what liblinger saves
-	$(OUT)/linger-demo
+	$(OUT)/linger demo
 
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools

@@ -43,10 +43,14 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Missing::Unreadable { path, named_by, error } => {
-                write!(f, "{named_by} names {}: {error}; name a liblinger.so", path.display())
+                write!(f, "{named_by} names {}: {error}; name the liblinger.so that make or make install put somewhere", path.display())
             }
             Missing::SomethingElse { path, named_by } => {
-                write!(f, "{named_by} names {}, which is not liblinger; name a liblinger.so", path.display())
+                write!(
+                    f,
+                    "{named_by} names {}, which is not liblinger; name a liblinger.so.0",
+                    path.display()
+                )
             }
             Missing::Nowhere { looked_in } => {
                 let looked_in: Vec<_> = looked_in.iter().map(|path| path.display().to_string()).collect();

@@ -1,14 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use crate::scenario::Scenario;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
-use linger_testbed::buggy::SoLinger;
-use linger_testbed::scenario::Scenario;
-use linger_testbed::server::Preload;
-
-const EXPLANATION: &str = "\
+/// What a demonstration shows, for its help.
+pub const EXPLANATION: &str = "\
 A server that calls close() on a connection while the client still has something to say makes its
 kernel answer with a reset (RST), and the reset throws away what the server had written and the
 client had not yet received. This program lets that happen and counts, first without and then with
@@ -36,23 +31,18 @@ The counters are those of a network namespace made for this run. Without root th
 namespace; where neither is allowed, the counters include other traffic and this program says so.
 
 Examples:
-  linger-demo                          everything
-  linger-demo --scenario late --repeat 15
-  linger-demo --library ./liblinger.so --json | jq .conclusion
+  linger demo                          everything
+  linger demo --scenario late --repeat 15
+  linger demo --library ./liblinger.so --json | jq .conclusion
 
 Exit status: 0 if with the shim every answer was complete and no reset was counted, otherwise 1.";
 
-/// Shows what servers lose by closing plainly, and that liblinger keeps it.
-#[derive(Debug, Parser)]
-#[command(name = "linger-demo", version, after_long_help = EXPLANATION)]
-pub(crate) struct Args {
+/// What to show, and how.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
     /// Play each scenario this many times
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) repeat: u32,
-
-    /// The liblinger.so to show [default: $LINGER_LIB, or the one that was built here]
-    #[arg(long, value_name = "PATH")]
-    library: Option<PathBuf>,
+    pub(super) repeat: u32,
 
     /// Only this scenario; may be given more than once
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
@@ -60,33 +50,11 @@ pub(crate) struct Args {
 
     /// Print JSON for programs instead of a table for people
     #[arg(long)]
-    pub(crate) json: bool,
-
-    #[command(subcommand)]
-    pub(crate) task: Option<Task>,
+    pub(super) json: bool,
 }
 
-/// What the program starts itself for.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Task {
-    /// Be the server that closes plainly
-    #[command(hide = true)]
-    Serve {
-        /// What to set before closing
-        #[arg(long, value_enum, default_value_t)]
-        so_linger: SoLinger,
-    },
-}
-
-impl Args {
-    pub(crate) fn shim(&self) -> Result<Preload> {
-        match &self.library {
-            Some(path) => Preload::shim_at(path),
-            None => Preload::shim(),
-        }
-    }
-
-    pub(crate) fn scenarios(&self) -> &[Scenario] {
+impl Arguments {
+    pub(super) fn scenarios(&self) -> &[Scenario] {
         if self.scenario.is_empty() {
             &Scenario::ALL
         } else {
