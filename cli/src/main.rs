@@ -68,3 +68,13 @@ fn explain(error: &clap::Error) -> ExitCode {
     let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
     ExitCode::from(if is_run { run::OWN_FAILURE } else { 2 })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -19,13 +19,16 @@ pub fn find(name: &OsStr, path: Option<&OsStr>, directory: &Path) -> Result<Path
         let file = directory.join(name);
         return check_path(&file).map(|()| file);
     }
+    if name.is_empty() {
+        return Err(Refusal::NotInPath(name.to_owned()));
+    }
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut seen = None;
     for entry in path.as_bytes().split(|byte| *byte == b':') {
         let entry = if entry.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(entry) };
         let file = directory.join(entry).join(name);
         match check(&file) {
-            Ok(()) if !name.is_empty() => return Ok(file),
+            Ok(()) => return Ok(file),
             // The first one that is there but cannot be run says most about what is wrong.
             Err(error) if error != Errno::NOENT && error != Errno::NOTDIR => {
                 seen.get_or_insert_with(|| refusal(file, error));

@@ -54,10 +54,11 @@ pub fn raised(file: &File) -> Option<Raised> {
     let set_group = bits_count && mode & (SET_GROUP_ID | GROUP_EXECUTE) == SET_GROUP_ID | GROUP_EXECUTE;
     let user = if set_user { about.uid() } else { us.effective_user };
     let group = if set_group { about.gid() } else { us.effective_group };
-    if user != us.user {
+    // The effective id that was there before counts since Linux 6.16 only; ids that differ are refused before, too.
+    if user != us.user || user != us.effective_user {
         return Some(if set_user { Raised::SetUserId { owner: user } } else { Raised::Inherited });
     }
-    if group != us.group {
+    if group != us.group || group != us.effective_group {
         return Some(if set_group { Raised::SetGroupId { group } } else { Raised::Inherited });
     }
     let capabilities = FileCapabilities::of(file).filter(|_| us.user != 0 && !is_mounted_nosuid(file))?;

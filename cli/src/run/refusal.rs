@@ -101,7 +101,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NotInPath(name) => {
-                write!(f, "{}: not found in PATH; install it, or write its path", name.to_string_lossy())
+                write!(f, "{:?}: not found in PATH; install it, or write its path", name.to_string_lossy())
             }
             Refusal::NotFound(file) => write!(f, "{}: no such file; check the path", file.display()),
             Refusal::Directory(file) => {

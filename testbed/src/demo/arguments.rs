@@ -39,6 +39,7 @@ Exit status: 0 if with the shim every answer was complete and no reset was count
 
 /// What to show, and how.
 #[derive(Debug, clap::Args)]
+#[group(id = "demonstration")]
 pub struct Arguments {
     /// Play each scenario this many times
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
