@@ -16,12 +16,22 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
+const EXAMPLES: &str = "\
+Examples:
+  linger run lighttpd -D -f lighttpd.conf   a server that loses no response
+  linger probe localhost:80                 does this one lose any?
+  linger stat                               what lingers on this machine
+  linger demo                               why all this
+
+More: linger COMMAND --help, man linger";
+
 /// Gives TCP servers a lingering close, and shows who needs one.
 #[derive(Parser)]
 #[command(
     name = "linger",
     version,
     max_term_width = 100,
+    after_help = EXAMPLES,
     subcommand_required = true,
     arg_required_else_help = true
 )]

@@ -44,21 +44,28 @@ use settings::Settings;
 pub use refusal::OWN_FAILURE;
 
 const EXPLANATION: &str = "\
-The program replaces this command: same process number, same signals, same arguments; only LD_PRELOAD and the LINGER_
-variables that were asked for are added to its environment. What cannot be preloaded into is refused, in one line that says
-what to do instead: static, 32-bit, musl and foreign programs, and those with raised privileges. Scripts are judged by their
-interpreter.
+The program replaces this command: same process number, same signals, same
+arguments. LD_PRELOAD, and the LINGER_ variables that options ask for, are added
+to its environment. What nothing can be preloaded into is refused, in one line
+that says what to do instead: static, 32-bit, musl and foreign programs, and
+those with raised privileges. Scripts are judged by what runs them.
 
 Examples:
   linger run nginx -g 'daemon off;'
   linger run --timeout 60s --log info -- lighttpd -D -f lighttpd.conf
-  linger run --dry-run ./server.py          say what would be run, and with what
-  sudo linger run apache2 -DFOREGROUND      not: linger run sudo apache2
+  linger run --dry-run ./server.py       what would be run, and with what
+  sudo linger run apache2 -DFOREGROUND   not: linger run sudo apache2
 
-Under systemd: ExecStart=/usr/local/bin/linger run /usr/sbin/nginx -g 'daemon off;'
+Under systemd, in a drop-in (systemctl edit), after an empty ExecStart=:
+  ExecStart=/usr/local/bin/linger run /usr/sbin/nginx -g 'daemon off;'
 
-Exit status: the program's; or 125 if linger itself failed, 126 if the program cannot be run or not be preloaded into,
-127 if it was not found.";
+Times are written with a unit (500ms, 30s, 2m, 1m30s), sizes as 65536, 64KiB or
+10MB.
+
+Exit status: the program's, or
+  125  linger itself failed: wrong arguments, no library
+  126  the program is there, but cannot be run or not be preloaded into
+  127  the program, or what is needed to run it, was not found";
 
 /// Run a program with liblinger preloaded.
 #[derive(Debug, clap::Args)]
