@@ -6,6 +6,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::failure::Failure;
+use crate::output::say;
 
 const EXPLANATION: &str = "\
 make install puts them where the shells look. By hand:
@@ -25,6 +26,6 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "linger", &mut script);
-    anstream::print!("{}", String::from_utf8_lossy(&script));
+    say(&String::from_utf8_lossy(&script), 1)?;
     Ok(ExitCode::SUCCESS)
 }

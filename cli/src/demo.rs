@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::Parser;
 use linger_testbed::buggy::{self, SoLinger};
 use linger_testbed::demo;
 use linger_testbed::scenario::REQUESTS_SERVED;
@@ -26,36 +26,41 @@ pub struct Arguments {
     /// The liblinger.so to show [default: $LINGER_LIBRARY, or the one that came with this command]
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     library: Option<PathBuf>,
-
-    #[command(subcommand)]
-    task: Option<Task>,
 }
 
-/// What the command starts itself for.
-#[derive(Debug, Subcommand)]
-#[command(disable_help_subcommand = true)]
-enum Task {
-    /// Be the server that closes plainly
-    #[command(hide = true)]
-    Serve {
-        /// What to set before closing
-        #[arg(long, value_enum, default_value_t)]
-        so_linger: SoLinger,
-    },
+/// What the command starts itself for: `linger demo serve`. It is nobody else's business, and so no part of the command line
+/// that is helped with and completed.
+const SERVE: [&str; 2] = ["demo", "serve"];
+
+/// Being the server that closes plainly.
+#[derive(Debug, clap::Parser)]
+struct Server {
+    /// What to set before closing
+    #[arg(long, value_enum, default_value_t)]
+    so_linger: SoLinger,
+}
+
+/// Serves for ever, if that is what this process was started for; says why it cannot.
+pub fn serve_if_told() -> Option<Failure> {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if !words.iter().take(SERVE.len()).eq(SERVE.iter()) {
+        return None;
+    }
+    // The second word stands where the parser expects a program's name.
+    let server = Server::parse_from(words.into_iter().skip(1));
+    buggy::serve(REQUESTS_SERVED, server.so_linger)
+        .err()
+        .map(|error| Failure::new(NOT_SHOWN, format!("the server that closes plainly: {error}")))
 }
 
 /// Does it.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let failure = |text: String| Failure::new(NOT_SHOWN, text);
-    if let Some(Task::Serve { so_linger }) = arguments.task {
-        buggy::serve(REQUESTS_SERVED, so_linger).map_err(|error| failure(error.to_string()))?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let library =
         library::find(arguments.library.as_deref()).map_err(|missing| failure(missing.to_string()))?;
     let ourselves =
         std::env::current_exe().map_err(|error| failure(format!("find this program: {error}")))?;
-    let server = [ourselves.into(), OsString::from("demo"), OsString::from("serve")];
+    let server: Vec<OsString> = [ourselves.into()].into_iter().chain(SERVE.map(OsString::from)).collect();
     let kept_everything = demo::demonstrate(&arguments.what, &Preload::Shim(library.path), &server)
         .map_err(|error| failure(format!("{error:#}")))?;
     Ok(if kept_everything { ExitCode::SUCCESS } else { ExitCode::FAILURE })

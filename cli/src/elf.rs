@@ -75,7 +75,7 @@ impl Elf {
     }
 }
 
-fn read<'data, H>(data: &'data ReadCache<&File>, bits: u8) -> object::Result<Elf>
+fn read<H>(data: &ReadCache<&File>, bits: u8) -> object::Result<Elf>
 where
     H: FileHeader<Endian = Endianness>,
 {

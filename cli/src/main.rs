@@ -6,6 +6,7 @@ mod elf;
 mod failure;
 mod inheritance;
 mod library;
+mod output;
 mod probe;
 mod run;
 mod stat;
@@ -50,6 +51,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(failure) = demo::serve_if_told() {
+        failure.report();
+        return failure.exit_code();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),

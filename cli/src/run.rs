@@ -35,6 +35,7 @@ use serde::Serialize;
 
 use crate::failure::{warn, Failure};
 use crate::library;
+use crate::output::say;
 use environment::{with_library, Environment, PRELOAD};
 use refusal::Refusal;
 use route::Route;
@@ -71,9 +72,6 @@ Exit status: the program's, or
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXPLANATION, after_help = "More, with examples: linger run --help")]
 pub struct Arguments {
-    #[command(flatten)]
-    settings: Settings,
-
     /// The liblinger.so to preload [default: $LINGER_LIBRARY, or the one that came with this command]
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     library: Option<PathBuf>,
@@ -94,6 +92,10 @@ pub struct Arguments {
         value_hint = clap::ValueHint::CommandWithArguments
     )]
     command: Vec<OsString>,
+
+    // Last: its heading is that of all that follows.
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Does it; returns only if the program was not run.
@@ -155,14 +157,15 @@ impl Plan {
             };
             let report = serde_json::to_string_pretty(&report)
                 .map_err(|error| Failure::new(OWN_FAILURE, error.to_string()))?;
-            anstream::println!("{report}");
+            say(&format!("{report}\n"), OWN_FAILURE)?;
             return Ok(ExitCode::SUCCESS);
         }
         let route: Vec<_> = self.route.iter().map(|file| file.display().to_string()).collect();
-        anstream::println!("would run {}", route.join(", run by "));
+        let mut text = format!("would run {}\n", route.join(", run by "));
         for (name, value) in &self.set {
-            anstream::println!("{name}={}", value.to_string_lossy());
+            text += &format!("{name}={}\n", value.to_string_lossy());
         }
+        say(&text, OWN_FAILURE)?;
         for caveat in &self.warnings {
             warn(caveat);
         }

@@ -18,6 +18,7 @@ fn every_shell_learns_the_subcommands_and_their_options() {
             assert!(script.contains(word), "no {word} for {shell}");
         }
         assert!(!script.contains('\x1b'));
+        assert!(!script.contains("so-linger"), "what linger demo starts itself for is nobody's business");
     }
 }
 
@@ -40,6 +41,20 @@ fn bash_completes_subcommands_and_values() {
     bash.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("write");
     let output = bash.wait_with_output().expect("output");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "demo\nunread\n--dry-run\n");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    let mut linger = Command::new(env!("CARGO_BIN_EXE_linger"));
+    let output =
+        linger.args(["completions", "bash"]).stdout(writer).stderr(Stdio::piped()).output().expect("run");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = linger.stdout(full).output().expect("run");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to stdout"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod table;
 pub use arguments::{Arguments, EXPLANATION};
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
@@ -54,13 +55,14 @@ pub fn demonstrate(arguments: &Arguments, shim: &Preload, server: &[OsString]) -
             rows: &rows,
             not_installed: &missing,
         };
-        anstream::println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(anstream::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        anstream::println!("{}", Table::new(&rows));
+        let mut stdout = anstream::stdout().lock();
+        writeln!(stdout, "{}", Table::new(&rows))?;
         for missing in &missing {
-            anstream::println!("{}", missing.reason);
+            writeln!(stdout, "{}", missing.reason)?;
         }
-        anstream::println!("\n{conclusion}");
+        writeln!(stdout, "\n{conclusion}")?;
     }
     Ok(ok)
 }
