@@ -23,15 +23,20 @@ impl Installation {
         Installation { stage, linger }
     }
 
-    /// What it would preload.
+    /// What it would preload, as seen from the stage.
     fn finds(&self, prepare: impl FnOnce(&mut Command)) -> String {
+        let found = self.preloads(prepare);
+        let root = format!("{}/", self.stage.root().display());
+        found.strip_prefix(&root).map(str::to_owned).unwrap_or(found)
+    }
+
+    fn preloads(&self, prepare: impl FnOnce(&mut Command)) -> String {
         let mut command = linger_at(&self.linger);
         command.args(["run", "--dry-run"]);
         prepare(&mut command);
         let text = printed(command.arg("true"));
-        let preload = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("LD_PRELOAD");
-        let root = format!("{}/", self.stage.root().display());
-        preload.strip_prefix(&root).unwrap_or(preload).to_owned()
+        let preload = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
+        preload.expect("LD_PRELOAD").to_owned()
     }
 }
 
@@ -54,10 +59,10 @@ fn the_option_comes_before_the_variable_and_both_before_everything_else() {
 #[test]
 fn a_relative_path_becomes_an_absolute_one() {
     let installation = Installation::with(&["here.so"]);
-    let found = installation.finds(|command| {
+    let found = installation.preloads(|command| {
         command.current_dir(installation.stage.root()).args(["--library", "here.so"]);
     });
-    assert_eq!(found, "here.so", "of the stage, which is left out");
+    assert_eq!(found, installation.stage.path("here.so").display().to_string());
 }
 
 #[test]

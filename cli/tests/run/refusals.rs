@@ -95,7 +95,7 @@ pub fn add_go_section(stage: &Stage, program: &Path) {
 fn a_program_for_musl() {
     let stage = Stage::new();
     let program = stage.compile("musl", NOTHING, &["-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"]);
-    refused_program(&program, 126, &["musl", "glibc build"]);
+    refused_program(&program, 126, &["linked with musl", "glibc build", "liblinger.a"]);
 }
 
 #[test]
