@@ -1,6 +1,7 @@
 # liblinger: build, test, install. `make help` lists the targets.
 
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DESTDIR ?=
@@ -12,33 +13,43 @@ SOVERSION := 0
 MANDIR ?= $(PREFIX)/share/man
 OUT := target/release
 MAN := $(OUT)/man
+COMPLETIONS := $(OUT)/completions
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
 SHARED := liblinger.so.$(VERSION)
 
-.PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests
+.PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
+        symbols-check licences unit loom e2e linked-tests cli-tests
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
-	@$(MAKE) -s man
+	@$(MAKE) -s man completions
 
 man: ## Build the manual pages (needs scdoc)
 	@mkdir -p $(MAN)
 	@if command -v scdoc >/dev/null; then \
-	  for page in liblinger.7 linger_close.3; do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
+	  for page in liblinger.7 linger_close.3 linger.1; do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
 	else echo 'no scdoc, no manual pages: apt-get install scdoc'; fi
+
+completions: ## Write the completion scripts of bash, zsh and fish
+	@mkdir -p $(COMPLETIONS)
+	@$(OUT)/linger completions bash > $(COMPLETIONS)/linger
+	@$(OUT)/linger completions zsh > $(COMPLETIONS)/_linger
+	@$(OUT)/linger completions fish > $(COMPLETIONS)/linger.fish
 
 help: ## Say what the targets do
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 	@echo
-	@echo '  Variables of install: DESTDIR= PREFIX=$(PREFIX) LIBDIR=$$(PREFIX)/lib INCLUDEDIR=$$(PREFIX)/include'
+	@echo '  Variables of install: DESTDIR= PREFIX=$(PREFIX) BINDIR=$$(PREFIX)/bin LIBDIR=$$(PREFIX)/lib INCLUDEDIR=$$(PREFIX)/include'
 
 demo: all ## Show what a broken close loses and what liblinger saves
-	$(OUT)/linger-demo
+	$(OUT)/linger demo
 
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests cli-tests e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -54,6 +65,9 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 	rm -rf target/stage
 	$(MAKE) install PREFIX=$(CURDIR)/target/stage DESTDIR=
 	$(MAKE) -C c-tests check-linked-pc PREFIX=$(CURDIR)/target/stage
+
+cli-tests: all ## The linger command, as built and as installed
+	$(CARGO) test -p linger-cli --no-fail-fast
 
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
@@ -82,9 +96,10 @@ symbols-check: all
 licences:
 	$(CARGO) deny check licenses bans sources
 
-install: ## Install library, header, linger.pc and manual pages
+install: ## Install the command, library, header, linger.pc and manual pages
 	@test -e $(OUT)/liblinger.so || { echo 'nothing to install yet: run make first'; exit 1; }
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -m 755 $(OUT)/linger '$(DESTDIR)$(BINDIR)/linger'
 	$(INSTALL) -m 755 $(OUT)/liblinger.so '$(DESTDIR)$(LIBDIR)/$(SHARED)'
 	ln -sf $(SHARED) '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)'
 	ln -sf liblinger.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/liblinger.so'
@@ -93,14 +108,19 @@ install: ## Install library, header, linger.pc and manual pages
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
 	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
-	@for page in $(wildcard $(MAN)/*.[37]); do \
+	@for page in $(wildcard $(MAN)/*.[137]); do \
 	  $(INSTALL) -D -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	$(INSTALL) -D -m 644 $(COMPLETIONS)/linger '$(DESTDIR)$(BASH_COMPLETIONS)/linger'
+	$(INSTALL) -D -m 644 $(COMPLETIONS)/_linger '$(DESTDIR)$(ZSH_COMPLETIONS)/_linger'
+	$(INSTALL) -D -m 644 $(COMPLETIONS)/linger.fish '$(DESTDIR)$(FISH_COMPLETIONS)/linger.fish'
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(LIBDIR)/$(SHARED)' '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)' \
 	  '$(DESTDIR)$(LIBDIR)/liblinger.so' '$(DESTDIR)$(LIBDIR)/liblinger.a' \
 	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc' \
-	  '$(DESTDIR)$(MANDIR)/man7/liblinger.7' '$(DESTDIR)$(MANDIR)/man3/linger_close.3'
+	  '$(DESTDIR)$(MANDIR)/man7/liblinger.7' '$(DESTDIR)$(MANDIR)/man3/linger_close.3' \
+	  '$(DESTDIR)$(MANDIR)/man1/linger.1' '$(DESTDIR)$(BINDIR)/linger' '$(DESTDIR)$(BASH_COMPLETIONS)/linger' \
+	  '$(DESTDIR)$(ZSH_COMPLETIONS)/_linger' '$(DESTDIR)$(FISH_COMPLETIONS)/linger.fish'
 
 clean: ## Remove what was built
 	$(CARGO) clean

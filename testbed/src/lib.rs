@@ -10,6 +10,7 @@
 //! | [`scenario`] | what does the client do to get its answers lost? |
 //! | [`server`] | a real server with a written-out configuration, with the shim or without |
 //! | [`buggy`] | the embedded server that closes plainly |
+//! | [`demo`] | what `linger demo` shows |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -30,6 +31,7 @@ pub mod client;
 pub mod closer;
 pub mod counters;
 pub mod crowd;
+pub mod demo;
 pub mod dialogue;
 pub mod netns;
 pub mod pattern;

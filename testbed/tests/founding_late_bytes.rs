@@ -18,7 +18,7 @@ const IN_FLIGHT: Duration = Duration::from_millis(30);
 const SLOW_CLIENT: Duration = Duration::from_secs(1);
 
 fn send_late(delay: Duration, preload: &Preload) -> (Exchange, Counters) {
-    let program = Program::buggy(env!("CARGO_BIN_EXE_linger-demo"));
+    let program = Program::buggy(env!("CARGO_BIN_EXE_buggy-server"));
     let server = Server::start(&program, preload).expect("server");
     let played = server.count_resets(|address| {
         let mut client = Client::connect(address)?;

@@ -7,7 +7,7 @@ use linger_testbed::scenario::{Scenario, REQUESTS_SERVED};
 use linger_testbed::server::{Preload, Program, Server};
 
 fn play(preload: &Preload) -> (Exchange, Counters) {
-    let program = Program::buggy(env!("CARGO_BIN_EXE_linger-demo"));
+    let program = Program::buggy(env!("CARGO_BIN_EXE_buggy-server"));
     let server = Server::start(&program, preload).expect("server");
     let played = server.count_resets(|address| Scenario::Pipeline.play(address));
     played.expect("exchange")

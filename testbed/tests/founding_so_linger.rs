@@ -9,8 +9,8 @@ use linger_testbed::scenario::Scenario;
 use linger_testbed::server::{Preload, Program, Server};
 
 fn play(so_linger: SoLinger, preload: &Preload) -> (Exchange, Counters) {
-    let executable = env!("CARGO_BIN_EXE_linger-demo").into();
-    let program = Program::Buggy { executable, so_linger };
+    let command = vec![env!("CARGO_BIN_EXE_buggy-server").into()];
+    let program = Program::Buggy { command, so_linger };
     let server = Server::start(&program, preload).expect("server");
     let played = server.count_resets(|address| Scenario::Late.play(address));
     played.expect("exchange")

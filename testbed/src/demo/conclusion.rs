@@ -1,7 +1,7 @@
 //! What the numbers say, in words.
 
-use crate::measure::Row;
-use crate::table::with_spaces;
+use super::measure::Row;
+use super::table::with_spaces;
 
 /// Sums of the rows without the shim, or of those with it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub(crate) fn draw(rows: &[Row], counters_are_ours: bool) -> (bool, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linger_testbed::counters::Counters;
-    use linger_testbed::scenario::Scenario;
+    use crate::counters::Counters;
+    use crate::scenario::Scenario;
 
     fn row(shim: bool, complete: usize, out_rsts: u64) -> Row {
         Row {

@@ -1,15 +1,17 @@
 //! Plays every scenario against every server, without the shim and with it.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{bail, Context, Result};
-use linger_testbed::counters::Counters;
-use linger_testbed::scenario::Scenario;
-use linger_testbed::server::{Preload, Program, Server};
+use anyhow::{bail, Result};
 use serde::Serialize;
 
-use crate::args::Args;
+use super::arguments::Arguments;
+use crate::buggy::SoLinger;
+use crate::counters::Counters;
+use crate::scenario::Scenario;
+use crate::server::{Preload, Program, Server};
 
 /// What came of one scenario against one server.
 #[derive(Debug, Serialize)]
@@ -36,12 +38,12 @@ pub(crate) struct Missing {
 }
 
 pub(crate) fn everything(
-    args: &Args,
+    args: &Arguments,
     shim: &Preload,
+    server: &[OsString],
     interrupted: &AtomicBool,
 ) -> Result<(Vec<Row>, Vec<Missing>)> {
-    let executable = std::env::current_exe().context("find this program")?;
-    let ours = Program::buggy(executable);
+    let ours = Program::Buggy { command: server.to_vec(), so_linger: SoLinger::Unset };
     let mut programs = Vec::new();
     let mut missing = Vec::new();
     for program in [ours, Program::Nginx, Program::Lighttpd] {

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use crate::measure::Row;
+use anstyle::{AnsiColor, Style};
+
+use super::measure::Row;
 
 const HEADER: [&str; 9] = [
     "scenario",
@@ -27,21 +29,30 @@ enum Verdict {
     Bad,
 }
 
+impl Verdict {
+    fn style(self) -> Style {
+        match self {
+            Verdict::Neutral => Style::new(),
+            Verdict::Good => AnsiColor::Green.on_default(),
+            Verdict::Bad => AnsiColor::Red.on_default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Cell {
     text: String,
     verdict: Verdict,
 }
 
-/// Rows of text, with the scenarios set apart.
+/// Rows of text with colours, with the scenarios set apart. Print it with anstream, which keeps colours for terminals.
 pub(crate) struct Table {
     rows: Vec<[Cell; HEADER.len()]>,
-    colour: bool,
 }
 
 impl Table {
-    pub(crate) fn new(rows: &[Row], colour: bool) -> Self {
-        Self { rows: rows.iter().map(cells).collect(), colour }
+    pub(crate) fn new(rows: &[Row]) -> Self {
+        Self { rows: rows.iter().map(cells).collect() }
     }
 
     fn widths(&self) -> [usize; HEADER.len()] {
@@ -52,15 +63,6 @@ impl Table {
             }
         }
         widths
-    }
-
-    fn paint(&self, verdict: Verdict) -> (&'static str, &'static str) {
-        match verdict {
-            _ if !self.colour => ("", ""),
-            Verdict::Neutral => ("", ""),
-            Verdict::Good => ("\x1b[32m", "\x1b[0m"),
-            Verdict::Bad => ("\x1b[31m", "\x1b[0m"),
-        }
     }
 }
 
@@ -79,9 +81,9 @@ impl Display for Table {
                 writeln!(f, "{}", "-".repeat(line))?;
             }
             for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-                let (on, off) = self.paint(cell.verdict);
+                let style = cell.verdict.style();
                 let text = aligned(column, &cell.text, width);
-                write!(f, "{}{on}{text}{off}", gap(column))?;
+                write!(f, "{}{style}{text}{style:#}", gap(column))?;
             }
         }
         Ok(())
@@ -138,8 +140,8 @@ pub(crate) fn with_spaces(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linger_testbed::counters::Counters;
-    use linger_testbed::scenario::Scenario;
+    use crate::counters::Counters;
+    use crate::scenario::Scenario;
 
     fn rows() -> [Row; 1] {
         [Row {
@@ -164,14 +166,13 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let text = Table::new(&rows(), false).to_string();
+        let text = anstream::adapter::strip_str(&Table::new(&rows()).to_string()).to_string();
         let widths: Vec<usize> = text.lines().map(str::len).collect();
         assert_eq!(widths, vec![widths[0]; 3], "{text}");
     }
 
     #[test]
-    fn colour_is_only_for_terminals() {
-        assert!(!Table::new(&rows(), false).to_string().contains('\x1b'));
-        assert!(Table::new(&rows(), true).to_string().contains("\x1b[31m"));
+    fn what_is_lost_is_red() {
+        assert!(Table::new(&rows()).to_string().contains("\x1b[31m"));
     }
 }

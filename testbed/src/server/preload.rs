@@ -67,7 +67,7 @@ impl Preload {
 }
 
 /// Beside the profile directory that this program runs from, if it is a built one
-/// (`target/debug/linger-demo`, `target/debug/deps/test-0123`), else in the workspace.
+/// (`target/debug/call-latency`, `target/debug/deps/test-0123`), else in the workspace.
 fn built_library() -> PathBuf {
     let beside_us = std::env::current_exe().ok().and_then(|program| {
         let targets = program.ancestors().skip(1).take(3);

@@ -3,6 +3,7 @@
 //! The configurations are what an operator would write: nothing in them works around anything. What
 //! they share is what [`crate::scenario`] says: bodies by size, 10 requests a connection, no uploads.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,10 +18,10 @@ use crate::specimens::Specimen;
 /// A server program to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// [`crate::buggy`], as the hidden subcommand `serve` of the demonstration program.
+    /// [`crate::buggy`], in a program that is told so by its arguments.
     Buggy {
-        /// `linger-demo`.
-        executable: PathBuf,
+        /// The program and the arguments before those that [`crate::buggy`] has.
+        command: Vec<OsString>,
         /// What it sets before it closes.
         so_linger: SoLinger,
     },
@@ -56,8 +57,8 @@ pub(super) enum Listening {
 impl Program {
     /// The embedded server that just closes.
     #[must_use]
-    pub fn buggy(executable: impl Into<PathBuf>) -> Self {
-        Program::Buggy { executable: executable.into(), so_linger: SoLinger::Unset }
+    pub fn buggy(executable: impl Into<OsString>) -> Self {
+        Program::Buggy { command: vec![executable.into()], so_linger: SoLinger::Unset }
     }
 
     /// For tables and messages.
@@ -80,7 +81,7 @@ impl Program {
     /// If it is not there.
     pub fn find(&self) -> Result<PathBuf> {
         match self {
-            Program::Buggy { executable, .. } => Ok(executable.clone()),
+            Program::Buggy { command, .. } => command.first().map(PathBuf::from).context("no program"),
             Program::Nginx => find_program("nginx", "nginx-light"),
             Program::Lighttpd => find_program("lighttpd", "lighttpd"),
             Program::Apache => find_program("apache2", "apache2"),
@@ -93,10 +94,10 @@ impl Program {
     pub(super) fn prepare(&self, dir: &Path) -> Result<(Command, Listening)> {
         let mut command = Command::new(self.find()?);
         let listening = match self {
-            Program::Buggy { so_linger, .. } => {
+            Program::Buggy { command: words, so_linger } => {
                 let so_linger = clap::ValueEnum::to_possible_value(so_linger);
                 let so_linger = so_linger.context("every variant has a name")?;
-                command.args(["serve", "--so-linger", so_linger.get_name()]);
+                command.args(words.iter().skip(1)).args(["--so-linger", so_linger.get_name()]);
                 Listening::Reported
             }
             Program::Perl { seed } => {

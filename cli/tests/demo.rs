@@ -1,11 +1,11 @@
-//! What people see of `linger-demo`.
+//! What people see of `linger demo`.
 
 use std::process::{Command, Output};
 
 use linger_testbed::server::Preload;
 
 fn demo(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_linger-demo")).args(arguments).output().expect("run linger-demo")
+    Command::new(env!("CARGO_BIN_EXE_linger")).arg("demo").args(arguments).output().expect("run linger demo")
 }
 
 fn shim() -> String {
@@ -20,7 +20,7 @@ fn without_a_library_it_says_how_to_get_one() {
     let output = demo(&["--library", "/nonexistent/liblinger.so"]);
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("run make first"), "{message}");
+    assert!(message.contains("make install") && message.lines().count() == 1, "{message}");
 }
 
 #[test]

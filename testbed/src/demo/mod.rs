@@ -1,43 +1,26 @@
-//! `linger-demo`: shows what is lost without a lingering close, and that the shim keeps it.
+//! The demonstration: shows what is lost without a lingering close, and that the shim keeps it.
 
-mod args;
+mod arguments;
 mod conclusion;
 mod measure;
 mod table;
 
-use std::io::{self, IsTerminal};
-use std::process::ExitCode;
+pub use arguments::{Arguments, EXPLANATION};
+
+use std::ffi::OsString;
+use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 use anyhow::Result;
-use clap::Parser;
-use linger_testbed::{buggy, netns, scenario};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use args::{Args, Task};
+use crate::netns;
+use crate::server::Preload;
 use measure::{Missing, Row};
 use table::Table;
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let outcome = match args.task {
-        Some(Task::Serve { so_linger }) => {
-            buggy::serve(scenario::REQUESTS_SERVED, so_linger).map(|()| true).map_err(Into::into)
-        }
-        None => demonstrate(&args),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("linger-demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -49,19 +32,22 @@ struct Report<'a> {
     not_installed: &'a [Missing],
 }
 
-/// Says whether the shim kept everything.
-fn demonstrate(args: &Args) -> Result<bool> {
-    // First of all: a missing library must not cost anybody half a minute.
-    let shim = args.shim()?;
+/// Shows it, and says whether the shim kept everything. `server` is a command that runs [`crate::buggy`] and
+/// understands `--so-linger`.
+///
+/// # Errors
+///
+/// If a server does not start, or what happens cannot be observed.
+pub fn demonstrate(arguments: &Arguments, shim: &Preload, server: &[OsString]) -> Result<bool> {
     let namespace = netns::enter_or_start_again()?;
     if let Some(notice) = namespace.notice() {
-        eprintln!("{notice}");
+        anstream::eprintln!("{notice}");
     }
     let interrupted = stop_when_told()?;
     let private = namespace == netns::Namespace::Private;
-    let (rows, missing) = measure::everything(args, &shim, &interrupted)?;
+    let (rows, missing) = measure::everything(arguments, shim, server, &interrupted)?;
     let (ok, conclusion) = conclusion::draw(&rows, private);
-    if args.json {
+    if arguments.json {
         let report = Report {
             ok,
             conclusion: &conclusion,
@@ -69,13 +55,14 @@ fn demonstrate(args: &Args) -> Result<bool> {
             rows: &rows,
             not_installed: &missing,
         };
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(anstream::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        println!("{}", Table::new(&rows, io::stdout().is_terminal()));
+        let mut stdout = anstream::stdout().lock();
+        writeln!(stdout, "{}", Table::new(&rows))?;
         for missing in &missing {
-            println!("{}", missing.reason);
+            writeln!(stdout, "{}", missing.reason)?;
         }
-        println!("\n{conclusion}");
+        writeln!(stdout, "\n{conclusion}")?;
     }
     Ok(ok)
 }
