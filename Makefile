@@ -12,10 +12,18 @@ SOVERSION := 0
 MANDIR ?= $(PREFIX)/share/man
 OUT := target/release
 MAN := $(OUT)/man
+PAGES := $(patsubst man/%.scd,%,$(wildcard man/*.scd))
 SHARED := liblinger.so.$(VERSION)
+# For who links liblinger.a. All but libm are empty since glibc 2.34. Not -lgcc_s: compilers add it by themselves, and with
+# -static its archive, which has another name.
+PRIVATE_LIBRARIES := -lutil -lrt -lpthread -lm -ldl
+FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+  -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' -e 's|@SHARED@|$(SHARED)|' \
+  -e "s|@INCLUDEDIR_FROM_LIBDIR@|$$(realpath -m --relative-to='$(LIBDIR)' '$(INCLUDEDIR)')|" \
+  -e 's|@PRIVATE_LIBRARIES@|$(PRIVATE_LIBRARIES)|'
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests
+        symbols-check licences unit loom e2e linked-tests man-check hpp-check doc-check
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
@@ -24,7 +32,7 @@ all: ## Build everything into target/release
 man: ## Build the manual pages (needs scdoc)
 	@mkdir -p $(MAN)
 	@if command -v scdoc >/dev/null; then \
-	  for page in liblinger.7 linger_close.3; do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
+	  for page in $(PAGES); do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
 	else echo 'no scdoc, no manual pages: apt-get install scdoc'; fi
 
 help: ## Say what the targets do
@@ -59,7 +67,7 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
 
-check: format lint header-check symbols-check licences ## What CI checks besides the tests
+check: format lint header-check symbols-check licences man-check hpp-check doc-check ## What CI checks besides the tests
 
 format:
 	$(CARGO) fmt --all --check
@@ -79,28 +87,40 @@ header-check:
 symbols-check: all
 	scripts/check-symbols $(OUT)/liblinger.so shim/symbols.txt
 
+man-check: man
+	scripts/check-man $(MAN) include/linger.h
+
+hpp-check: all
+	scripts/check-hpp $(OUT)
+
+doc-check:
+	RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links' $(CARGO) doc -q -p linger --no-deps
+
 licences:
 	$(CARGO) deny check licenses bans sources
 
-install: ## Install library, header, linger.pc and manual pages
+install: ## Install library, headers, linger.pc, CMake package and manual pages
 	@test -e $(OUT)/liblinger.so || { echo 'nothing to install yet: run make first'; exit 1; }
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(LIBDIR)/cmake/linger' '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 755 $(OUT)/liblinger.so '$(DESTDIR)$(LIBDIR)/$(SHARED)'
 	ln -sf $(SHARED) '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)'
 	ln -sf liblinger.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/liblinger.so'
 	$(INSTALL) -m 644 $(OUT)/liblinger.a '$(DESTDIR)$(LIBDIR)/liblinger.a'
-	$(INSTALL) -m 644 include/linger.h '$(DESTDIR)$(INCLUDEDIR)/linger.h'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
-	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
-	@for page in $(wildcard $(MAN)/*.[37]); do \
-	  $(INSTALL) -D -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	$(INSTALL) -m 644 include/linger.h include/linger.hpp '$(DESTDIR)$(INCLUDEDIR)'
+	$(FILL_IN) linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
+	$(FILL_IN) cmake/lingerConfig.cmake.in > '$(DESTDIR)$(LIBDIR)/cmake/linger/lingerConfig.cmake'
+	$(FILL_IN) cmake/lingerConfigVersion.cmake.in > '$(DESTDIR)$(LIBDIR)/cmake/linger/lingerConfigVersion.cmake'
+	chmod 644 '$(DESTDIR)$(LIBDIR)'/pkgconfig/linger.pc '$(DESTDIR)$(LIBDIR)'/cmake/linger/*
+	@for page in $(PAGES); do test ! -e $(MAN)/$$page || \
+	  $(INSTALL) -D -m 644 $(MAN)/$$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page" || exit 1; done
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(LIBDIR)/$(SHARED)' '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)' \
 	  '$(DESTDIR)$(LIBDIR)/liblinger.so' '$(DESTDIR)$(LIBDIR)/liblinger.a' \
-	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc' \
-	  '$(DESTDIR)$(MANDIR)/man7/liblinger.7' '$(DESTDIR)$(MANDIR)/man3/linger_close.3'
+	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(INCLUDEDIR)/linger.hpp' \
+	  '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
+	rm -rf '$(DESTDIR)$(LIBDIR)/cmake/linger'
+	@for page in $(PAGES); do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; done
 
 clean: ## Remove what was built
 	$(CARGO) clean
