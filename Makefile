@@ -94,7 +94,7 @@ hpp-check: all
 	scripts/check-hpp $(OUT)
 
 doc-check:
-	RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links' $(CARGO) doc -q -p linger --no-deps
+	RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links' $(CARGO) doc -q -p linger --no-deps
 
 licences:
 	$(CARGO) deny check licenses bans sources
