@@ -26,7 +26,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
         symbols-check licences unit loom e2e linked-tests man-check hpp-check doc-check
 
 all: ## Build everything into target/release
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --exclude linger-examples
 	@$(MAKE) -s man
 
 man: ## Build the manual pages (needs scdoc)
@@ -46,7 +46,7 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests examples-test e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -57,6 +57,21 @@ loom: ## The drain thread's life under every interleaving
 
 c-tests: all ## C programs: bare, preloaded, linked
 	$(MAKE) -C c-tests check
+
+# Where the examples and the tests of the installation find an installed library.
+STAGE := $(CURDIR)/target/stage
+FROM_STAGE := PKG_CONFIG_PATH='$(STAGE)/lib/pkgconfig' LD_LIBRARY_PATH='$(STAGE)/lib'
+
+.PHONY: stage examples examples-test
+stage: all
+	rm -rf '$(STAGE)'
+	$(MAKE) -s install PREFIX='$(STAGE)' DESTDIR=
+
+examples: stage ## Build the examples, through an installed linger.pc
+	$(FROM_STAGE) $(MAKE) -C examples all
+
+examples-test: stage ## See what the examples lose with close(), and save with liblinger
+	$(FROM_STAGE) $(MAKE) -C examples test
 
 linked-tests: all ## C and C++ servers built through an installed linger.pc
 	rm -rf target/stage
