@@ -18,7 +18,7 @@ SHARED := liblinger.so.$(VERSION)
 # -static its archive, which has another name.
 PRIVATE_LIBRARIES := -lutil -lrt -lpthread -lm -ldl
 FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-  -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' -e 's|@SHARED@|$(SHARED)|' \
+  -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' \
   -e "s|@INCLUDEDIR_FROM_LIBDIR@|$$(realpath -m --relative-to='$(LIBDIR)' '$(INCLUDEDIR)')|" \
   -e 's|@PRIVATE_LIBRARIES@|$(PRIVATE_LIBRARIES)|'
 
@@ -114,7 +114,7 @@ doc-check:
 licences:
 	$(CARGO) deny check licenses bans sources
 
-install: ## Install library, headers, linger.pc, CMake package and manual pages
+install: ## Install libraries, headers, linger.pc, CMake package and manual pages
 	@test -e $(OUT)/liblinger.so || { echo 'nothing to install yet: run make first'; exit 1; }
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(LIBDIR)/cmake/linger' '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 755 $(OUT)/liblinger.so '$(DESTDIR)$(LIBDIR)/$(SHARED)'
