@@ -137,5 +137,7 @@ uninstall: ## Remove what install put there
 	rm -rf '$(DESTDIR)$(LIBDIR)/cmake/linger'
 	@for page in $(PAGES); do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; done
 
+include packages.mk
+
 clean: ## Remove what was built
 	$(CARGO) clean
