@@ -23,7 +23,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
   -e 's|@PRIVATE_LIBRARIES@|$(PRIVATE_LIBRARIES)|'
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests man-check hpp-check doc-check
+        symbols-check licences unit loom e2e linked-tests man-check hpp-check doc-check install-check
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -82,7 +82,7 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
 
-check: format lint header-check symbols-check licences man-check hpp-check doc-check ## What CI checks besides the tests
+check: format lint header-check symbols-check licences man-check hpp-check doc-check install-check ## What CI checks besides the tests
 
 format:
 	$(CARGO) fmt --all --check
@@ -107,6 +107,9 @@ man-check: man
 
 hpp-check: all
 	scripts/check-hpp $(OUT)
+
+install-check: all
+	scripts/check-install
 
 doc-check:
 	RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links' $(CARGO) doc -q -p linger --no-deps

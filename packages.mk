@@ -26,7 +26,7 @@ deb: all ## Build the Debian packages liblinger0, liblinger-dev and linger into 
 	packaging/debian/finish target/debian/liblinger0_$(VERSION)-*.deb
 	lintian --allow-root --fail-on error --suppress-tags initial-upload-closes-no-bugs target/debian/*.deb
 
-deb-test: deb ## Install the Debian packages here, serve with them, remove them
+deb-test: deb ## Install the Debian packages in an overlay, serve with them, remove them
 	packaging/debian/test target/debian
 
 rpm: all ## Build the RPM packages liblinger, liblinger-devel and linger into target/rpm
@@ -42,4 +42,4 @@ rpm-test: rpm ## Look into the RPM packages, and install them into an empty root
 cinstall-check: all ## See that cargo cinstall installs what make install does
 	scripts/check-cinstall
 
-packages-test: deb-test rpm-test cinstall-check ## All three
+packages-test: deb-test rpm-test cinstall-check ## Try everything that is packed
