@@ -73,10 +73,8 @@ examples: stage ## Build the examples, through an installed linger.pc
 examples-test: stage ## See what the examples lose with close(), and save with liblinger
 	$(FROM_STAGE) $(MAKE) -C examples test
 
-linked-tests: all ## C and C++ servers built through an installed linger.pc
-	rm -rf target/stage
-	$(MAKE) install PREFIX=$(CURDIR)/target/stage DESTDIR=
-	$(MAKE) -C c-tests check-linked-pc PREFIX=$(CURDIR)/target/stage
+linked-tests: stage ## C and C++ servers built through an installed linger.pc
+	$(MAKE) -C c-tests check-linked-pc PREFIX='$(STAGE)'
 
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
