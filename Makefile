@@ -17,19 +17,27 @@ COMPLETIONS := $(OUT)/completions
 BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
+PAGES := $(patsubst man/%.scd,%,$(wildcard man/*.scd))
 SHARED := liblinger.so.$(VERSION)
+# For who links liblinger.a. All but libm are empty since glibc 2.34. Not -lgcc_s: compilers add it by themselves, and with
+# -static its archive, which has another name.
+PRIVATE_LIBRARIES := -lutil -lrt -lpthread -lm -ldl
+FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+  -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' \
+  -e "s|@INCLUDEDIR_FROM_LIBDIR@|$$(realpath -m --relative-to='$(LIBDIR)' '$(INCLUDEDIR)')|" \
+  -e 's|@PRIVATE_LIBRARIES@|$(PRIVATE_LIBRARIES)|'
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests cli-tests
+        symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check
 
 all: ## Build everything into target/release
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --exclude linger-examples
 	@$(MAKE) -s man completions
 
 man: ## Build the manual pages (needs scdoc)
 	@mkdir -p $(MAN)
 	@if command -v scdoc >/dev/null; then \
-	  for page in liblinger.7 linger_close.3 linger.1; do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
+	  for page in $(PAGES); do scdoc < man/$$page.scd > $(MAN)/$$page || exit 1; done; \
 	else echo 'no scdoc, no manual pages: apt-get install scdoc'; fi
 
 completions: ## Write the completion scripts of bash, zsh and fish
@@ -49,7 +57,7 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests cli-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests examples-test cli-tests e2e ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -61,10 +69,23 @@ loom: ## The drain thread's life under every interleaving
 c-tests: all ## C programs: bare, preloaded, linked
 	$(MAKE) -C c-tests check
 
-linked-tests: all ## C and C++ servers built through an installed linger.pc
-	rm -rf target/stage
-	$(MAKE) install PREFIX=$(CURDIR)/target/stage DESTDIR=
-	$(MAKE) -C c-tests check-linked-pc PREFIX=$(CURDIR)/target/stage
+# Where the examples and the tests of the installation find an installed library.
+STAGE := $(CURDIR)/target/stage
+FROM_STAGE := PKG_CONFIG_PATH='$(STAGE)/lib/pkgconfig' LD_LIBRARY_PATH='$(STAGE)/lib'
+
+.PHONY: stage examples examples-test
+stage: all
+	rm -rf '$(STAGE)'
+	$(MAKE) -s install PREFIX='$(STAGE)' DESTDIR=
+
+examples: stage ## Build the examples, through an installed linger.pc
+	$(FROM_STAGE) $(MAKE) -C examples all
+
+examples-test: stage ## See what the examples lose with close(), and save with liblinger
+	$(FROM_STAGE) $(MAKE) -C examples test
+
+linked-tests: stage ## C and C++ servers built through an installed linger.pc
+	$(MAKE) -C c-tests check-linked-pc PREFIX='$(STAGE)'
 
 cli-tests: all ## The linger command, as built and as installed
 	$(CARGO) test -p linger-cli --no-fail-fast
@@ -73,7 +94,7 @@ cli-tests: all ## The linger command, as built and as installed
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
 
-check: format lint header-check symbols-check licences ## What CI checks besides the tests
+check: format lint header-check symbols-check licences man-check hpp-check doc-check install-check ## What CI checks besides the tests
 
 format:
 	$(CARGO) fmt --all --check
@@ -93,23 +114,37 @@ header-check:
 symbols-check: all
 	scripts/check-symbols $(OUT)/liblinger.so shim/symbols.txt
 
+man-check: man
+	scripts/check-man $(MAN) include/linger.h
+
+hpp-check: all
+	scripts/check-hpp $(OUT)
+
+install-check: all
+	scripts/check-install
+
+doc-check:
+	RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links' $(CARGO) doc -q -p linger --no-deps
+
 licences:
 	$(CARGO) deny check licenses bans sources
 
-install: ## Install the command, library, header, linger.pc and manual pages
+install: ## Install the command, libraries, headers, linger.pc, CMake package and manual pages
 	@test -e $(OUT)/liblinger.so || { echo 'nothing to install yet: run make first'; exit 1; }
-	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(LIBDIR)/cmake/linger' \
+	  '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 755 $(OUT)/linger '$(DESTDIR)$(BINDIR)/linger'
 	$(INSTALL) -m 755 $(OUT)/liblinger.so '$(DESTDIR)$(LIBDIR)/$(SHARED)'
 	ln -sf $(SHARED) '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)'
 	ln -sf liblinger.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/liblinger.so'
 	$(INSTALL) -m 644 $(OUT)/liblinger.a '$(DESTDIR)$(LIBDIR)/liblinger.a'
-	$(INSTALL) -m 644 include/linger.h '$(DESTDIR)$(INCLUDEDIR)/linger.h'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
-	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
-	@for page in $(wildcard $(MAN)/*.[137]); do \
-	  $(INSTALL) -D -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	$(INSTALL) -m 644 include/linger.h include/linger.hpp '$(DESTDIR)$(INCLUDEDIR)'
+	$(FILL_IN) linger.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc'
+	$(FILL_IN) cmake/lingerConfig.cmake.in > '$(DESTDIR)$(LIBDIR)/cmake/linger/lingerConfig.cmake'
+	$(FILL_IN) cmake/lingerConfigVersion.cmake.in > '$(DESTDIR)$(LIBDIR)/cmake/linger/lingerConfigVersion.cmake'
+	chmod 644 '$(DESTDIR)$(LIBDIR)'/pkgconfig/linger.pc '$(DESTDIR)$(LIBDIR)'/cmake/linger/*
+	@for page in $(PAGES); do test ! -e $(MAN)/$$page || \
+	  $(INSTALL) -D -m 644 $(MAN)/$$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page" || exit 1; done
 	$(INSTALL) -D -m 644 $(COMPLETIONS)/linger '$(DESTDIR)$(BASH_COMPLETIONS)/linger'
 	$(INSTALL) -D -m 644 $(COMPLETIONS)/_linger '$(DESTDIR)$(ZSH_COMPLETIONS)/_linger'
 	$(INSTALL) -D -m 644 $(COMPLETIONS)/linger.fish '$(DESTDIR)$(FISH_COMPLETIONS)/linger.fish'
@@ -117,10 +152,13 @@ install: ## Install the command, library, header, linger.pc and manual pages
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(LIBDIR)/$(SHARED)' '$(DESTDIR)$(LIBDIR)/liblinger.so.$(SOVERSION)' \
 	  '$(DESTDIR)$(LIBDIR)/liblinger.so' '$(DESTDIR)$(LIBDIR)/liblinger.a' \
-	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc' \
-	  '$(DESTDIR)$(MANDIR)/man7/liblinger.7' '$(DESTDIR)$(MANDIR)/man3/linger_close.3' \
-	  '$(DESTDIR)$(MANDIR)/man1/linger.1' '$(DESTDIR)$(BINDIR)/linger' '$(DESTDIR)$(BASH_COMPLETIONS)/linger' \
+	  '$(DESTDIR)$(INCLUDEDIR)/linger.h' '$(DESTDIR)$(INCLUDEDIR)/linger.hpp' \
+	  '$(DESTDIR)$(LIBDIR)/pkgconfig/linger.pc' '$(DESTDIR)$(BINDIR)/linger' '$(DESTDIR)$(BASH_COMPLETIONS)/linger' \
 	  '$(DESTDIR)$(ZSH_COMPLETIONS)/_linger' '$(DESTDIR)$(FISH_COMPLETIONS)/linger.fish'
+	rm -rf '$(DESTDIR)$(LIBDIR)/cmake/linger'
+	@for page in $(PAGES); do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; done
+
+include packages.mk
 
 clean: ## Remove what was built
 	$(CARGO) clean

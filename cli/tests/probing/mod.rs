@@ -77,8 +77,8 @@ pub fn run(arguments: &[&str]) -> Probed {
 /// The embedded server that just closes, from the release build as the library that is tested.
 pub fn buggy() -> Program {
     let this = std::env::current_exe().expect("this program");
-    let found = this.ancestors().map(|dir| dir.join("release/linger-demo")).find(|program| program.exists());
-    Program::buggy(found.expect("release/linger-demo is missing: run make first"))
+    let found = this.ancestors().map(|dir| dir.join("release/buggy-server")).find(|program| program.exists());
+    Program::buggy(found.expect("release/buggy-server is missing: run make first"))
 }
 
 /// nginx with settings of the test's own; dropping it ends it.
