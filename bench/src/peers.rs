@@ -3,10 +3,11 @@
 //! As an operator would write it, apart from what would blur the figure: no access log, no limit on requests a
 //! connection, one worker process.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use linger_testbed::server::find_program;
@@ -15,6 +16,9 @@ use crate::process::ours;
 
 /// The document that is asked for, and its length.
 pub const DOCUMENT: (&str, usize) = ("1k", 1024);
+
+/// The document was last changed in 2001.
+const YEARS: Duration = Duration::from_secs(1_000_000_000);
 
 /// A server program and its way of closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +94,10 @@ impl Peer {
     pub fn prepare_to(self, answer: Answer, dir: &Path, address: SocketAddr) -> Result<Command> {
         let documents = dir.join("htdocs");
         fs::create_dir(&documents)?;
-        fs::write(documents.join(DOCUMENT.0), vec![b'x'; DOCUMENT.1])?;
+        let document = documents.join(DOCUMENT.0);
+        fs::write(&document, vec![b'x'; DOCUMENT.1])?;
+        // Apache's answer is two bytes longer while a document is younger than a second (a weak ETag).
+        File::options().write(true).open(&document)?.set_modified(SystemTime::UNIX_EPOCH + YEARS)?;
         match self {
             Peer::Nginx => nginx(dir, address, "off"),
             Peer::NginxAlways => nginx(dir, address, "always"),

@@ -3,6 +3,7 @@
 
 mod interface;
 mod server;
+mod set;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

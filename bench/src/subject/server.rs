@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use linger_bench::peers::{Answer, Closing, REFUSAL};
-use rustix::event::epoll;
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::interface::Interface;
+use crate::set::Set;
 
 /// As many connections as wait for an ordinary server at most.
 const BACKLOG: i32 = 4096;
@@ -32,55 +31,44 @@ pub(crate) fn serve(address: SocketAddr, answer: Answer, closing: Closing) -> Re
         Closing::LingerClose => {
             let linger_close = Interface::find()?.linger_close()?;
             serve_with(&listener, answer, move |set, fd| {
-                // SAFETY: the number is open until linger_close, below.
-                let _ = epoll::delete(set, unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) });
+                set.remove(fd);
                 linger_close(fd);
             })
         }
         Closing::Prefork => serve_with(&listener, answer, |set, fd| {
+            set.remove(fd);
             // SAFETY: nobody else owns the number.
             let stream = unsafe { TcpStream::from_raw_fd(fd) };
-            let _ = epoll::delete(set, &stream);
             // Without a thread it is closed at once, as Apache does when it has no process left.
             let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || linger(&stream));
         }),
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener> {
+/// At this address, with a queue for a crowd.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &address).with_context(|| format!("bind {address}"))?;
     rustix::net::listen(&socket, BACKLOG)?;
-    let listener = TcpListener::from(socket);
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok(TcpListener::from(socket))
 }
 
 /// Through libc, and so through whatever is preloaded.
-fn close(fd: RawFd) -> c_int {
+pub(crate) fn close(fd: RawFd) -> c_int {
     // SAFETY: whoever calls this owns the number and uses it no more.
     unsafe { libc::close(fd) }
 }
 
-fn serve_with(
-    listener: &TcpListener,
-    answer: Answer,
-    let_go: impl Fn(&std::os::fd::OwnedFd, RawFd),
-) -> Result<()> {
-    let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+fn serve_with(listener: &TcpListener, answer: Answer, let_go: impl Fn(&Set, RawFd)) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut set = Set::new()?;
     let listening = listener.as_raw_fd();
-    epoll::add(&set, listener, epoll::EventData::new_u64(listening as u64), epoll::EventFlags::IN)?;
-    let mut events = Vec::with_capacity(512);
+    set.add(listening)?;
     let mut piece = [0; 4096];
     loop {
-        events.clear();
-        match epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(Errno::INTR) => continue,
-            waited => waited?,
-        };
-        for event in &events {
-            let fd = event.data.u64() as RawFd;
+        for n in 0..set.wait()? {
+            let fd = set.ready(n);
             if fd == listening {
                 accept_all(listener, &set)?;
                 continue;
@@ -100,7 +88,7 @@ fn serve_with(
 }
 
 /// With libc's accept4, so that whatever is preloaded sees it.
-fn accept_all(listener: &TcpListener, set: &std::os::fd::OwnedFd) -> Result<()> {
+fn accept_all(listener: &TcpListener, set: &Set) -> Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -108,8 +96,7 @@ fn accept_all(listener: &TcpListener, set: &std::os::fd::OwnedFd) -> Result<()> 
             Err(error) => return Err(error).context("accept"),
         };
         stream.set_nonblocking(true)?;
-        let data = epoll::EventData::new_u64(stream.as_raw_fd() as u64);
-        epoll::add(set, &stream, data, epoll::EventFlags::IN)?;
+        set.add(stream.as_raw_fd())?;
         let _ = stream.into_raw_fd();
     }
 }
