@@ -7,6 +7,7 @@
 //! | [`processor`] | how much processor time has a program used, with all its processes and threads? |
 //! | [`isolation`] | whose traffic is in the kernel's tables and counters? |
 //! | [`process`], [`peers`] | how is a server started and ended, and how is it configured? |
+//! | [`commanded`], [`crowd`] | what do the bare programs and the silent peers do when they are told? |
 //! | [`load`] | what do the clients do, in their own process? |
 //! | [`report`] | how are the figures shown? |
 //! | [`machine`] | where were they measured? |
@@ -22,6 +23,8 @@
 
 #![warn(missing_docs)]
 
+pub mod commanded;
+pub mod crowd;
 pub mod figures;
 pub mod isolation;
 pub mod load;

@@ -1,6 +1,14 @@
 //! The figures: what each measures, how, and what it must reach.
 
+pub mod burst;
+pub mod fairness;
+pub mod fin_here;
+pub mod latency;
+pub mod scale;
 pub mod servers;
+pub mod startup;
+pub mod untouched;
+pub mod upload;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,8 +67,22 @@ pub struct Figure {
 }
 
 /// All of them, in the order of the report.
-pub const FIGURES: &[Figure] =
-    &[servers::KEEP_ALIVE, servers::CLOSE, servers::REDIS, servers::LIGHTTPD, servers::ECHO];
+pub const FIGURES: &[Figure] = &[
+    untouched::UNTOUCHED,
+    fin_here::FIN_HERE,
+    servers::KEEP_ALIVE,
+    servers::CLOSE,
+    servers::REDIS,
+    servers::LIGHTTPD,
+    servers::ECHO,
+    latency::LATENCY,
+    upload::UPLOAD,
+    scale::MEMORY,
+    scale::GROWTH,
+    startup::STARTUP,
+    burst::BURST,
+    fairness::FAIRNESS,
+];
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
