@@ -173,6 +173,15 @@ impl Subject {
         self.process.ask(&format!("{} {count}", way.word()))
     }
 
+    /// How often its thread went to sleep in the calls of the last [`Subject::let_go`].
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn sleeps(&mut self) -> Result<u64> {
+        self.process.ask("sleeps")
+    }
+
     /// What `linger_stats()` says; nothing where there is no such function.
     ///
     /// # Errors

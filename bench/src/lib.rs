@@ -10,6 +10,7 @@
 //! | [`commanded`], [`crowd`] | what do the bare programs and the silent peers do when they are told? |
 //! | [`load`] | what do the clients do, in their own process? |
 //! | [`report`] | how are the figures shown? |
+//! | [`stopped`] | what if the drain thread does not get a turn?
 //! | [`machine`] | where were they measured? |
 //!
 //! # Invariants
@@ -34,3 +35,4 @@ pub mod process;
 pub mod processor;
 pub mod report;
 pub mod samples;
+pub mod stopped;

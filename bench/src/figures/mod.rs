@@ -228,6 +228,14 @@ impl Finding {
         });
     }
 
+    /// The last `count` targets were not reached, whatever their figures are: what they ask for was not there.
+    pub fn fail_last(&mut self, count: usize, because: &str) {
+        for target in self.targets.iter_mut().rev().take(count) {
+            target.reached = false;
+            target.subject = format!("{} ({because})", target.subject);
+        }
+    }
+
     /// For whoever reads the report.
     pub fn remark(&mut self, text: impl Into<String>) {
         self.remarks.push(text.into());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use linger_testbed::anatomy::Anatomy;
 use linger_testbed::pause;
 
@@ -10,7 +10,7 @@ use super::{Bound, Figure, Finding, Plan};
 use crate::commanded::{Subject, Way};
 use crate::crowd::Crowd;
 use crate::isolation::isolated;
-use crate::samples::{turns, Series};
+use crate::samples::turns;
 
 /// So many linger.
 const LEVELS: [usize; 4] = [100, 1_000, 10_000, 100_000];
@@ -36,9 +36,16 @@ nobody does anything. Where fewer linger than were closed, it says so.",
         }
         let most = *levels(plan).last().context("no level")?;
         finding.require("bytes a connection", Bound::AtMost(64.0))?;
-        finding.require(&format!("lingering of {most}"), Bound::AtLeast(most as f64))?;
+        let lingering = format!("lingering of {most}");
+        finding.require(&lingering, Bound::AtLeast(most as f64))?;
+        let fewest = finding.series(&lingering)?.summary().least;
         finding.require(&format!("resident memory more, {most}"), Bound::Below(10.0))?;
-        finding.require("processor while silent", Bound::Below(1.0))
+        finding.require("processor while silent", Bound::Below(1.0))?;
+        // What so many cost was not seen where fewer lingered.
+        if fewest < most as f64 {
+            finding.fail_last(2, &format!("only {fewest} linger"));
+        }
+        Ok(())
     },
 };
 
@@ -52,10 +59,13 @@ every one of them takes 2,000 more connections, in batches, and closes them, and
 processor time of all its threads from just before the closes until the drain thread has done with them, by the number \
 of closes.",
     run: |plan, finding| {
-        isolated(|| grow(plan, finding))?;
+        let lingering = isolated(|| grow(plan, finding))?;
         let few = level_name(LEVELS[0]);
-        for level in &levels(plan)[1..] {
+        for (level, lingering) in levels(plan).iter().zip(lingering).skip(1) {
             finding.require_ratio(&level_name(*level), &few, Bound::AtMost(1.2))?;
+            if lingering < *level as u64 {
+                finding.fail_last(1, &format!("only {lingering} linger"));
+            }
         }
         Ok(())
     },
@@ -119,8 +129,9 @@ fn fill(plan: &Plan, finding: &mut Finding) -> Result<()> {
         finding.add(&format!("lingering of {level}"), "", lingering as f64);
         let (few_linger, few_resident) = *few.get_or_insert((lingering, resident));
         if *level == *levels(plan).last().context("no level")? {
-            let each = (resident - few_resident) * 1024.0 / (lingering - few_linger) as f64;
-            finding.add("bytes a connection", "bytes", each);
+            let since = lingering.saturating_sub(few_linger);
+            ensure!(since > 0, "of {level} that were closed only {lingering} linger");
+            finding.add("bytes a connection", "bytes", (resident - few_resident) * 1024.0 / since as f64);
         }
     }
     let (started, before) = (Instant::now(), filled.subject.process.family().nanoseconds()?);
@@ -133,15 +144,14 @@ fn fill(plan: &Plan, finding: &mut Finding) -> Result<()> {
 
 const BATCH: usize = 250;
 
-fn grow(plan: &Plan, finding: &mut Finding) -> Result<()> {
+/// How many lingered at each level when the rounds began.
+fn grow(plan: &Plan, finding: &mut Finding) -> Result<Vec<u64>> {
     let mut all = Vec::new();
+    let mut lingered = Vec::new();
     for (number, level) in levels(plan).iter().enumerate() {
         let mut filled = Filled::start(plan)?;
         filled.fill(*level)?;
-        let lingering = filled.lingering()?;
-        if lingering != *level as u64 {
-            finding.remark(format!("Of {level} that were closed only {lingering} linger."));
-        }
+        lingered.push(filled.lingering()?);
         all.push((filled, Crowd::start(200 + number)?));
     }
     for round in 0..plan.rounds {
@@ -159,14 +169,12 @@ fn grow(plan: &Plan, finding: &mut Finding) -> Result<()> {
     }
     for (level, (filled, _)) in levels(plan).iter().zip(&mut all) {
         let statistics = filled.subject.statistics()?.context("there is no linger_stats")?;
-        let Series { samples, .. } = finding.series(&level_name(*level))?;
         let (pending, fallbacks, evicted) = (statistics.pending, statistics.fallbacks, statistics.evicted);
-        let rounds = samples.len();
         finding.remark(format!(
-            "{level}: after {rounds} rounds {pending} linger; {fallbacks} fell back, {evicted} were evicted."
+            "{level}: after all rounds {pending} linger; {fallbacks} fell back, {evicted} were evicted."
         ));
     }
-    Ok(())
+    Ok(lingered)
 }
 
 /// Nanoseconds of processor time for a batch of closes whose peers leave soon.

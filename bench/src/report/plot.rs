@@ -60,11 +60,12 @@ where
     chart
         .configure_mesh()
         .disable_y_mesh()
+        .max_light_lines(0)
         .disable_y_axis()
         .x_desc(unit)
         .x_label_formatter(&|value| number(*value))
         .label_style(("sans-serif", 13))
-        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(0xe4, 0xe4, 0xe4))
         .draw()
         .map_err(failed)?;
     for (row, series) in shown.iter().enumerate() {

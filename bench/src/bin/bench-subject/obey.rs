@@ -25,6 +25,8 @@ struct Obedient {
     held: Vec<RawFd>,
     /// Of each call; kept, so that no memory is gained while something is measured.
     times: Vec<u64>,
+    /// How often the thread went to sleep in these calls.
+    sleeps: i64,
     said: String,
 }
 
@@ -37,6 +39,7 @@ pub(crate) fn obey() -> Result<()> {
         interface: Interface::find()?,
         held: touched(ROOM, 0),
         times: touched(ROOM, 0),
+        sleeps: 0,
         said: String::with_capacity(ROOM * 12),
     };
     let mut line = String::with_capacity(256);
@@ -69,6 +72,7 @@ impl Obedient {
             "accept" => self.accept(count)?,
             "answer" => self.answer(count)?,
             "accept-and-close" => self.accept_and_close(count)?,
+            "sleeps" => self.said = self.sleeps.to_string(),
             "stats" => self.said = serde_json::to_string(&self.interface.statistics())?,
             _ => {
                 let way = [Way::Close, Way::ShutdownClose, Way::LingerClose];
@@ -110,6 +114,7 @@ impl Obedient {
     /// Says as JSON how long each call took.
     fn let_go(&mut self, count: usize, way: impl Fn(RawFd) -> c_int) -> Result<()> {
         self.times.clear();
+        self.sleeps = -sleeps()?;
         for _ in 0..count {
             let fd = self.held.pop().context("no connection is left")?;
             let before = nanoseconds(libc::CLOCK_MONOTONIC);
@@ -117,6 +122,7 @@ impl Obedient {
             self.times.push(nanoseconds(libc::CLOCK_MONOTONIC) - before);
             ensure!(!failed, "a call failed: {}", io::Error::last_os_error());
         }
+        self.sleeps += sleeps()?;
         use std::fmt::Write;
         self.said.push('[');
         for (n, time) in self.times.iter().enumerate() {
@@ -145,6 +151,16 @@ fn shutdown_close(fd: RawFd) -> c_int {
     // SAFETY: no memory is passed.
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
     close(fd)
+}
+
+/// How often this thread has gone to sleep of its own will (getrusage(2)): what blocks, does.
+fn sleeps() -> Result<i64> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the structure lives until the call returns, and all zeroes is a value of it.
+    let (failed, usage) =
+        unsafe { (libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) != 0, usage.assume_init()) };
+    ensure!(!failed, "getrusage: {}", io::Error::last_os_error());
+    Ok(usage.ru_nvcsw)
 }
 
 pub(crate) fn nanoseconds(clock: libc::clockid_t) -> u64 {
