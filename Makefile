@@ -15,7 +15,7 @@ MAN := $(OUT)/man
 SHARED := liblinger.so.$(VERSION)
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests
+        symbols-check licences unit loom e2e linked-tests bench bench-quick
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
@@ -38,7 +38,7 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests e2e bench-quick ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -58,6 +58,14 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+bench: tools all ## Measure every figure on a quiet machine, a quarter of an hour: bench/REPORT.md
+	$(CARGO) bench -p linger-bench --bench engine
+	$(OUT)/linger-bench
+
+bench-quick: all ## See that every figure can be measured; what comes out, in target/bench-quick, means nothing
+	$(CARGO) test -p linger-bench --lib
+	$(OUT)/linger-bench --quick
 
 check: format lint header-check symbols-check licences ## What CI checks besides the tests
 

@@ -8,7 +8,8 @@ use anyhow::{bail, Context, Result};
 use clap::Parser;
 use linger_bench::figures::{Figure, Finding, Plan, FIGURES};
 use linger_bench::machine::Machine;
-use linger_bench::report::Results;
+use linger_bench::report::{micro, Results};
+use linger_testbed::netns;
 use linger_testbed::server::Preload;
 
 const EXPLANATION: &str = "\
@@ -16,8 +17,8 @@ What is measured is the release build of liblinger.so, in front of real servers 
 programs without it and beside servers that linger themselves. Contenders take turns in every round, and each round
 begins with another one. A figure is the median over the rounds; a ratio is the median of the rounds' ratios.
 
-It must run as root: each sample has a network namespace of its own. It needs the servers that scripts/install-tools
-installs. Progress goes to stderr. Nothing else should run meanwhile.
+Each sample has a network namespace of its own: run it as root, or where user namespaces are allowed. It needs the
+servers that scripts/install-tools installs. Progress goes to stderr. Nothing else should run meanwhile.
 
 Writes to DIR:
   REPORT.md      a table of targets, and a section for each figure, with what notes/FIGURE.md says
@@ -90,7 +91,8 @@ fn run(args: &Args) -> Result<()> {
         false => package.to_owned(),
     });
     let notes = package.join("notes");
-    let earlier = Results::read(&out)?;
+    // A run of everything needs nothing of an earlier one.
+    let earlier = if args.report || !args.only.is_empty() { Results::read(&out)? } else { None };
     if args.report {
         return earlier.context("there is no results.json yet: measure first")?.write(&out, &notes);
     }
@@ -100,11 +102,18 @@ fn run(args: &Args) -> Result<()> {
     };
     let Preload::Shim(library) = shim else { bail!("there is no library to measure") };
     let identity = identify(&library)?;
+    // Without root this runs all of it again where namespaces may be made.
+    netns::enter_or_start_again()?;
     let rounds = if args.quick { 1 } else { args.rounds as usize };
     let plan = Plan { rounds, quick: args.quick, library };
     let machine = Machine::here();
-    let mut results = earlier.unwrap_or(Results { machine: machine.clone(), findings: Vec::new() });
+    let mut results =
+        earlier.unwrap_or(Results { machine: machine.clone(), findings: Vec::new(), parts: Vec::new() });
     results.machine = machine;
+    let parts = micro::read(&package.join("../target/criterion"))?;
+    if !parts.is_empty() {
+        results.parts = parts;
+    }
     for (number, figure) in chosen.iter().enumerate() {
         let finding = measure(&plan, figure, number + 1, chosen.len(), &identity)?;
         results.take(finding);

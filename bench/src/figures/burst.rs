@@ -113,7 +113,7 @@ fn sample(plan: &Plan, finding: &mut Finding, name: &str, preload: &Preload) -> 
     let mut add = |what: &str, unit: &str, sample: f64| finding.add(&format!("{name}, {what}"), unit, sample);
     let sum: f64 = times.iter().sum();
     add("longest call", "ms", times.iter().copied().fold(0.0, f64::max) / 1e6);
-    add("mean call", "us", sum / 1000.0 / times.len() as f64);
+    add("mean call", "µs", sum / 1000.0 / times.len() as f64);
     add("calls that slept", "", slept as f64);
     add("connections reset", "", (counted.abort_on_close + counted.abort_on_data) as f64);
     add("peers that saw a reset", "", tally.resets as f64);

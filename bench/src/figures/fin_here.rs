@@ -73,8 +73,9 @@ fn count_calls(plan: &Plan, finding: &mut Finding) -> Result<()> {
             let few = few.get(name).copied().unwrap_or(0);
             (name.clone(), (*many as f64 - few as f64) / 200.0)
         };
+        // What happens less often than once in twenty connections is not of them: the subject's reading of commands.
         let per_connection: Vec<_> =
-            many.iter().map(per_connection).filter(|(_, count)| count.abs() >= 0.005).collect();
+            many.iter().map(per_connection).filter(|(_, count)| count.abs() >= 0.05).collect();
         let sum: f64 = per_connection.iter().map(|(_, count)| count).sum();
         let words: Vec<_> = per_connection.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let who = if preload.is_shim() { "With" } else { "Without" };

@@ -66,9 +66,9 @@ fn measure(plan: &Plan, finding: &mut Finding) -> Result<()> {
         }
         for ((name, ..), times) in CONTENDERS.iter().zip(&mut times) {
             for percent in [50.0, 99.0] {
-                finding.add(&format!("{name} p{percent}"), "us", percentile(times, percent) / 1000.0);
+                finding.add(&format!("{name} p{percent}"), "µs", percentile(times, percent) / 1000.0);
             }
-            finding.add(&format!("{name} longest"), "us", percentile(times, 100.0) / 1000.0);
+            finding.add(&format!("{name} longest"), "µs", percentile(times, 100.0) / 1000.0);
         }
     }
     for ((name, ..), (subject, _)) in CONTENDERS.iter().zip(&mut subjects) {

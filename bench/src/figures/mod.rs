@@ -120,6 +120,8 @@ pub struct Target {
     pub measured: Summary,
     /// Of what.
     pub unit: String,
+    /// What part the median is of what the target allows; nothing where that is no limit to stay below.
+    pub part: Option<f64>,
     /// Whether its median reaches it.
     pub reached: bool,
 }
@@ -144,6 +146,14 @@ impl Bound {
             Bound::Below(bound) => value < bound,
             Bound::Exactly(number) => value == number,
             Bound::AtLeast(least) => value >= least,
+        }
+    }
+
+    /// What part of it the value is, where it is a limit to stay below.
+    fn part(self, value: f64) -> Option<f64> {
+        match self {
+            Bound::AtMost(limit) | Bound::Below(limit) => Some(value / limit),
+            Bound::Exactly(_) | Bound::AtLeast(_) => None,
         }
     }
 
@@ -224,6 +234,7 @@ impl Finding {
             must: bound.words(&series.unit),
             measured,
             unit: series.unit.clone(),
+            part: bound.part(measured.median),
             reached: bound.admits(measured.median),
         });
     }
@@ -250,15 +261,15 @@ mod tests {
     fn a_target_is_reached_by_the_median_alone() {
         let mut finding = Finding::default();
         for (plain, with) in [(10.0, 10.0), (10.0, 10.9), (10.0, 30.0)] {
-            finding.add("plain", "us", plain);
-            finding.add("with", "us", with);
+            finding.add("plain", "µs", plain);
+            finding.add("with", "µs", with);
         }
         finding.require_ratio("with", "plain", Bound::AtMost(1.1)).expect("measured");
         finding.require_ratio("with", "plain", Bound::Below(1.09)).expect("measured");
         finding.require("with", Bound::AtMost(5.0)).expect("measured");
         let reached: Vec<_> = finding.targets.iter().map(|target| target.reached).collect();
         assert_eq!(reached, [true, false, false]);
-        assert_eq!(finding.targets[2].must, "at most 5 us");
+        assert_eq!(finding.targets[2].must, "at most 5 µs");
         assert_eq!(finding.ratios.len(), 1, "the same comparison is shown once");
     }
 

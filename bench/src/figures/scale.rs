@@ -164,7 +164,7 @@ fn grow(plan: &Plan, finding: &mut Finding) -> Result<Vec<u64>> {
             }
         }
         for (level, spent) in levels(plan).iter().zip(spent) {
-            finding.add(&level_name(*level), "us", spent / 1000.0 / (batches * BATCH) as f64);
+            finding.add(&level_name(*level), "µs", spent / 1000.0 / (batches * BATCH) as f64);
         }
     }
     for (level, (filled, _)) in levels(plan).iter().zip(&mut all) {

@@ -133,7 +133,7 @@ fn measure(
             sampled[turn] = Some(sample);
         }
         for (contender, sample) in contenders.iter().zip(sampled) {
-            finding.add(&contender.name, "us", sample.unwrap_or(f64::NAN));
+            finding.add(&contender.name, "µs", sample.unwrap_or(f64::NAN));
         }
     }
     Ok(())

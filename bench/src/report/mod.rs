@@ -5,6 +5,8 @@
 //! * The report is made from the results alone, so it can be made again from results.json.
 //! * `notes/FIGURE.md` is included below its figure as it is: explanations survive a new measurement.
 
+pub mod micro;
+mod overview;
 mod page;
 mod plot;
 
@@ -24,6 +26,8 @@ pub struct Results {
     pub machine: Machine,
     /// In the order of [`FIGURES`].
     pub findings: Vec<Finding>,
+    /// Parts of the engine alone.
+    pub parts: Vec<micro::Part>,
 }
 
 impl Results {
@@ -63,6 +67,7 @@ impl Results {
         for finding in &self.findings {
             plot::draw(finding, &plots.join(format!("{}.svg", finding.id)))?;
         }
+        overview::draw(&self.findings, &plots.join("overview.svg"))?;
         fs::write(dir.join("REPORT.md"), page::page(self, notes))?;
         Ok(())
     }

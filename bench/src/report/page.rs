@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::micro::Part;
 use super::Results;
 use crate::figures::{Figure, Finding, Target, FIGURES};
 use crate::machine::Machine;
@@ -24,6 +25,7 @@ the rounds.\n\n",
             section(&mut page, figure, finding, notes);
         }
     }
+    parts(&mut page, &results.parts);
     page
 }
 
@@ -52,11 +54,26 @@ fn summary(page: &mut String, results: &Results) {
     page.push_str("| figure | what | target | measured | reached |\n|---|---|---|---|---|\n");
     for finding in &results.findings {
         for target in &finding.targets {
-            let Target { subject, must, measured, unit, reached } = target;
+            let Target { subject, must, measured, unit, reached, .. } = target;
             let reached = if *reached { "yes" } else { "**no**" };
             let (id, measured) = (&finding.id, measured_text(measured, unit));
             let _ = writeln!(page, "| [{id}](#{id}) | {subject} | {must} | {measured} | {reached} |");
         }
+    }
+    page.push_str("\n![every figure as a part of what its target allows](plots/overview.svg)\n\n");
+}
+
+fn parts(page: &mut String, parts: &[Part]) {
+    if parts.is_empty() {
+        return;
+    }
+    page.push_str(
+        "## parts\n\n**Parts of the engine alone**, by criterion (`cargo bench -p linger-bench`): the median with its \
+confidence interval of 95 %.\n\n| | ns | |\n|---|---:|---|\n",
+    );
+    for Part { name, nanoseconds, interval } in parts {
+        let (low, high) = (number(interval.0), number(interval.1));
+        let _ = writeln!(page, "| {name} | {} | {low} to {high} |", number(*nanoseconds));
     }
     page.push('\n');
 }

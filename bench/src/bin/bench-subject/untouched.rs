@@ -38,11 +38,8 @@ fn open(kind: Kind, server: Option<SocketAddr>, each: usize) -> Result<Vec<RawFd
             Kind::Pipe => {
                 let mut ends = [0; 2];
                 // SAFETY: two numbers are written.
-                ensure!(
-                    unsafe { libc::pipe(ends.as_mut_ptr()) } == 0,
-                    "pipe: {}",
-                    io::Error::last_os_error()
-                );
+                let failed = unsafe { libc::pipe(ends.as_mut_ptr()) } != 0;
+                ensure!(!failed, "pipe: {}", io::Error::last_os_error());
                 numbers.extend(ends);
             }
             Kind::UnixSocket => {
