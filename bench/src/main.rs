@@ -6,7 +6,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{bail, Context, Result};
 use clap::Parser;
+use linger_bench::commanded::{Subject, Way};
+use linger_bench::crowd::Crowd;
 use linger_bench::figures::{Figure, Finding, Plan, FIGURES};
+use linger_bench::isolation::isolated;
 use linger_bench::machine::Machine;
 use linger_bench::report::{micro, Results};
 use linger_testbed::netns;
@@ -31,6 +34,7 @@ Examples:
   linger-bench --list
   linger-bench --only nginx-close --rounds 15
   linger-bench --only nginx-close echo --library /tmp/other/liblinger.so --out /tmp/other-results
+  linger-bench --only nginx-close --library /tmp/empty.so --control --out /tmp/control
   linger-bench --report          after notes were written: no measurement
 
 Exit status: 0, whatever the figures are, also where targets are not reached; 1 if something could not be measured.";
@@ -66,6 +70,10 @@ struct Args {
     /// The liblinger.so to measure [default: $LINGER_LIB, or the one that was built here]
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
+
+    /// Do not ask whether that library lingers: a control with one that does nothing shows the spread
+    #[arg(long, requires = "library")]
+    control: bool,
 }
 
 fn main() -> ExitCode {
@@ -106,6 +114,9 @@ fn run(args: &Args) -> Result<()> {
     netns::enter_or_start_again()?;
     let rounds = if args.quick { 1 } else { args.rounds as usize };
     let plan = Plan { rounds, quick: args.quick, library };
+    if !args.control {
+        isolated(|| see_it_linger(&plan))?;
+    }
     let machine = Machine::here();
     let mut results =
         earlier.unwrap_or(Results { machine: machine.clone(), findings: Vec::new(), parts: Vec::new() });
@@ -124,6 +135,23 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What does not linger costs nothing, and would reach every target.
+fn see_it_linger(plan: &Plan) -> Result<()> {
+    let ways = [(plan.shim(), false, Way::Close), (Preload::None, true, Way::LingerClose)];
+    for (preload, library, way) in ways {
+        let mut subject = Subject::start(plan, &preload, library)?;
+        Crowd::start(0)?.linger(&mut subject, way, 1)?;
+        match subject.statistics()? {
+            Some(statistics) if statistics.lingered == 1 => {}
+            said => bail!(
+                "{} does not linger ({said:?}): give --library a liblinger.so, or --control for one that does nothing",
+                plan.library.display()
+            ),
+        }
+    }
+    Ok(())
+}
+
 fn choose(only: &[String]) -> Result<Vec<&'static Figure>> {
     let unknown = only.iter().find(|id| !FIGURES.iter().any(|figure| figure.id == id.as_str()));
     if let Some(id) = unknown {
@@ -135,7 +163,8 @@ fn choose(only: &[String]) -> Result<Vec<&'static Figure>> {
 fn measure(plan: &Plan, figure: &Figure, number: usize, of: usize, library: &str) -> Result<Finding> {
     eprintln!("[{number}/{of}] {}", figure.title);
     let started = Instant::now();
-    let mut finding = Finding { id: figure.id.to_owned(), rounds: plan.rounds, ..Finding::default() };
+    let mut finding =
+        Finding { id: figure.id.to_owned(), rounds: plan.rounds, quick: plan.quick, ..Finding::default() };
     (figure.run)(plan, &mut finding).with_context(|| figure.id)?;
     finding.library = library.to_owned();
     finding.measured_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -107,6 +107,8 @@ pub struct Finding {
     pub library: String,
     /// Over how many rounds.
     pub rounds: usize,
+    /// Whether only the driver was tried out.
+    pub quick: bool,
 }
 
 /// What had to be reached.

@@ -69,9 +69,9 @@ fn bars(
         let end = part.clamp(RANGE.start, RANGE.end);
         let bar = Rectangle::new([(RANGE.start, at - 0.3), (end, at + 0.3)], colour.mix(0.75).filled());
         chart.draw_series([bar]).map_err(failed)?;
-        let (x, y) = chart.backend_coord(&(end, at));
+        let (x, y) = chart.backend_coord(&(RANGE.end, at));
         let small = TextStyle::from(("sans-serif", 11));
-        area.draw(&Text::new(number(*part), (x + 6, y - 6), small.color(&colour))).map_err(failed)?;
+        area.draw(&Text::new(number(*part), (x + 8, y - 6), small.color(&colour))).map_err(failed)?;
         area.draw(&Text::new(name.clone(), (10, y - 6), small)).map_err(failed)?;
     }
     let target = [(1.0, 0.0), (1.0, height)];

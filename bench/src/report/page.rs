@@ -18,6 +18,9 @@ new measurement. Each contender takes its turn in every round, and who is first 
 *Measured* is the median over the rounds with its quartiles in parentheses; a ratio is the median of the ratios of \
 the rounds.\n\n",
     );
+    if results.findings.iter().any(|finding| finding.quick) {
+        page.push_str("**Some of this is of a smoke run (`--quick`): small, one round. Such figures mean nothing.**\n\n");
+    }
     where_measured(&mut page, &results.machine);
     summary(&mut page, results);
     for figure in FIGURES {
@@ -81,7 +84,8 @@ confidence interval of 95 %.\n\n| | ns | |\n|---|---:|---|\n",
 fn section(page: &mut String, figure: &Figure, finding: &Finding, notes: &Path) {
     let _ = writeln!(page, "## {}\n\n**{}.** {}\n", figure.id, figure.title, figure.method);
     let rounds = finding.rounds;
-    let _ = writeln!(page, "{rounds} rounds, {}, {}.\n", day(finding.measured_at), finding.library);
+    let quick = if finding.quick { "a smoke run, " } else { "" };
+    let _ = writeln!(page, "{quick}{rounds} rounds, {}, {}.\n", day(finding.measured_at), finding.library);
     table(page, &finding.series);
     if !finding.ratios.is_empty() {
         table(page, &finding.ratios);
