@@ -28,7 +28,8 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
   -e 's|@PRIVATE_LIBRARIES@|$(PRIVATE_LIBRARIES)|'
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check
+        symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check \
+        bench bench-quick
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -57,7 +58,7 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests examples-test cli-tests e2e ## Run all tests
+test: tools all unit loom c-tests linked-tests examples-test cli-tests e2e bench-quick ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -93,6 +94,14 @@ cli-tests: all ## The linger command, as built and as installed
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+bench: tools all ## Measure every figure on a quiet machine, a quarter of an hour: bench/REPORT.md
+	$(CARGO) bench -p linger-bench --bench engine
+	$(OUT)/linger-bench
+
+bench-quick: all ## See that every figure can be measured; what comes out, in target/bench-quick, means nothing
+	$(CARGO) test -p linger-bench --lib
+	$(OUT)/linger-bench --quick
 
 check: format lint header-check symbols-check licences man-check hpp-check doc-check install-check ## What CI checks besides the tests
 
