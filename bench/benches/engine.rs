@@ -19,7 +19,8 @@ mod wheel;
 
 const MANY: u32 = 100_000;
 
-const LIMITS: Limits = Limits { idle_ms: 5_000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0 };
+const LIMITS: Limits =
+    Limits { idle_ms: 5_000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0, max_rate: 0 };
 
 fn verdict(c: &mut Criterion) {
     let observed = Observed { state: Some(TcpState::Established), linger_seconds: None, unread: None };
@@ -91,14 +92,16 @@ fn hand_over(c: &mut Criterion) {
     assert_ne!(handover::reserve(), handover::Reserved::Refused, "no channel");
     let channel = handover::channel().expect("the channel");
     let descriptor = sys::epoll_create().expect("a descriptor");
-    let request = Request { deadline: Deadline::Default, task: Task::Drain(Input::Intact) };
+    let request =
+        Request { deadline: Deadline::Default, task: Task::Drain { input: Input::Intact, discarded: 0 } };
     c.bench_function("handover, send, receive and close", |b| {
         b.iter(|| {
             handover::send(descriptor, black_box(request)).expect("send");
-            match handover::receive(channel).expect("receive") {
+            let received = handover::receive(channel, 1, &mut |received| match received {
                 Received::Connection(fd, _) => sys::close(fd).expect("close"),
                 _ => panic!("no descriptor"),
-            }
+            });
+            assert_eq!(received, Ok(1));
         });
     });
 }

@@ -7,7 +7,7 @@
 use super::collecting::Collecting;
 use super::crowding::{Crowd, Crowding};
 use super::peers::Peers;
-use super::searching::Searching;
+use super::searching::{Budget, Searching};
 use super::shards::{self, Seat};
 use super::shutting::Shutting;
 use super::table::{self, BELL, CHANNEL, EPOLL};
@@ -68,8 +68,7 @@ pub(super) struct Reaper {
     pub(super) shutting: Shutting,
     /// /proc as it was before the program changed its root.
     pub(super) proc: Option<Fd>,
-    /// No search before this time: a search may take a tenth of the thread's time at most.
-    pub(super) search_after_ms: u64,
+    pub(super) budget: Budget,
     pub(super) now: u64,
 }
 
@@ -94,7 +93,7 @@ impl Reaper {
             searching: [None; holders::BATCH],
             shutting: Shutting::new(),
             proc: table::kept_proc(),
-            search_after_ms: 0,
+            budget: Budget::new(now),
             now,
         };
         sys::epoll_add(EPOLL, BELL, (libc::EPOLLIN | libc::EPOLLET) as u32)?;
@@ -332,7 +331,7 @@ impl Reaper {
     /// How long to sleep, -1 for as long as nothing happens.
     pub(super) fn sleep_ms(&self) -> i32 {
         let now = process::now_ms();
-        let search = self.searching.iter().any(Option::is_some).then_some(self.search_after_ms);
+        let search = self.searching.iter().any(Option::is_some).then_some(self.budget.available_ms());
         match self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).min() {
             None => -1,
             Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
