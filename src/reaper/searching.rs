@@ -148,7 +148,8 @@ mod tests {
             now += 10;
             spent += 10;
         }
-        assert!((spent - MOST_SAVED_MS) * SHARE <= now && now <= spent * SHARE);
+        // The last look is not paid for yet.
+        assert!((spent - MOST_SAVED_MS - 10) * SHARE <= now && now <= spent * SHARE, "{now} ms for {spent}");
         budget.spend(now + 100_000, now + 100_000 + 2 * MOST_SAVED_MS);
         assert!(budget.available_ms() > now + 100_000, "no more is saved than that");
     }
