@@ -4,7 +4,7 @@
 //! per connection, `GET /N` answered with N bytes, any request with a body refused before it is read.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -32,8 +32,8 @@ pub enum SoLinger {
 /// # Errors
 ///
 /// If it cannot listen or say where.
-pub fn serve(requests_served: usize, so_linger: SoLinger) -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+pub fn serve(host: Ipv4Addr, requests_served: usize, so_linger: SoLinger) -> io::Result<()> {
+    let listener = TcpListener::bind((host, 0))?;
     writeln!(io::stdout(), "listening {}", listener.local_addr()?)?;
     for stream in listener.incoming() {
         let stream = stream?;

@@ -10,6 +10,7 @@
 //! | [`scenario`] | what does the client do to get its answers lost? |
 //! | [`server`] | a real server with a written-out configuration, with the shim or without |
 //! | [`buggy`] | the embedded server that closes plainly |
+//! | [`link`] | what if the client is far away, and packets get lost on the way? |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ pub mod closer;
 pub mod counters;
 pub mod crowd;
 pub mod dialogue;
+pub mod link;
 pub mod netns;
 pub mod pattern;
 pub mod postgres;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -75,6 +76,9 @@ pub(crate) enum Task {
         /// What to set before closing
         #[arg(long, value_enum, default_value_t)]
         so_linger: SoLinger,
+        /// Where to listen
+        #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+        host: Ipv4Addr,
     },
 }
 

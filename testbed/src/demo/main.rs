@@ -24,8 +24,8 @@ use table::Table;
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.task {
-        Some(Task::Serve { so_linger }) => {
-            buggy::serve(scenario::REQUESTS_SERVED, so_linger).map(|()| true).map_err(Into::into)
+        Some(Task::Serve { so_linger, host }) => {
+            buggy::serve(host, scenario::REQUESTS_SERVED, so_linger).map(|()| true).map_err(Into::into)
         }
         None => demonstrate(&args),
     };

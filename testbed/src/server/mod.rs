@@ -17,7 +17,7 @@ pub use programs::Program;
 
 use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -61,9 +61,18 @@ impl Server {
     ///
     /// If it is not installed, does not start, or does not listen before [`DEADLINE`].
     pub fn start(program: &Program, preload: &Preload) -> Result<Self> {
+        Self::start_at(program, preload, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another address of this namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_at(program: &Program, preload: &Preload, host: Ipv4Addr) -> Result<Self> {
         let dir = make_directory()?;
         let mut group = None;
-        let address = launch(program, preload, dir.path(), &mut group)
+        let address = launch(program, preload, dir.path(), host, &mut group)
             .with_context(|| format!("{} did not start\n{}", program.name(), logs(dir.path())))?;
         let group = group.context("nothing was launched")?;
         Ok(Self { address, _group: group, dir: Some(dir) })
@@ -144,8 +153,14 @@ impl Drop for Group {
     }
 }
 
-fn launch(program: &Program, preload: &Preload, dir: &Path, group: &mut Option<Group>) -> Result<SocketAddr> {
-    let (mut command, listening) = program.prepare(dir)?;
+fn launch(
+    program: &Program,
+    preload: &Preload,
+    dir: &Path,
+    host: Ipv4Addr,
+    group: &mut Option<Group>,
+) -> Result<SocketAddr> {
+    let (mut command, listening) = program.prepare(dir, host)?;
     preload.apply(&mut command);
     command.stdin(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
     match listening {

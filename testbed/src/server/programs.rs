@@ -30,7 +30,7 @@ pub enum Program {
     Lighttpd,
     /// Debian's Apache with the event MPM.
     Apache,
-    /// `servers/random-close.pl`: closes at random after 1 to 5 requests.
+    /// `servers/random-close.pl`: closes at random after 1 to 5 requests. On loopback only.
     Perl {
         /// Of its random numbers.
         seed: u32,
@@ -90,13 +90,13 @@ impl Program {
     }
 
     /// The command to run in `dir`, which holds `htdocs`; writes the configuration there.
-    pub(super) fn prepare(&self, dir: &Path) -> Result<(Command, Listening)> {
+    pub(super) fn prepare(&self, dir: &Path, host: Ipv4Addr) -> Result<(Command, Listening)> {
         let mut command = Command::new(self.find()?);
         let listening = match self {
             Program::Buggy { so_linger, .. } => {
                 let so_linger = clap::ValueEnum::to_possible_value(so_linger);
                 let so_linger = so_linger.context("every variant has a name")?;
-                command.args(["serve", "--so-linger", so_linger.get_name()]);
+                command.args(["serve", "--so-linger", so_linger.get_name(), "--host", &host.to_string()]);
                 Listening::Reported
             }
             Program::Perl { seed } => {
@@ -105,26 +105,26 @@ impl Program {
                 Listening::Reported
             }
             Program::Nginx => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &nginx(dir, address))?;
                 // Its compiled-in error log is opened before the configuration is read.
                 command.arg("-e").arg(dir.join("error.log")).arg("-c").arg(file);
                 Listening::At(address)
             }
             Program::Lighttpd => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &lighttpd(dir, address))?;
                 command.arg("-D").arg("-f").arg(file);
                 Listening::At(address)
             }
             Program::Apache => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &apache(dir, address))?;
                 command.arg("-DFOREGROUND").arg("-f").arg(file);
                 Listening::At(address)
             }
             Program::Specimen { specimen, settings } => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 command = specimen.prepare(dir, address)?;
                 command.envs(settings.iter().copied());
                 Listening::At(address)
@@ -144,8 +144,8 @@ fn as_root(text: &str) -> &str {
 }
 
 /// In a private namespace nobody else can take the port before the server does.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+fn free_address(host: Ipv4Addr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((host, 0)).with_context(|| format!("find a free port of {host}"))?;
     Ok(listener.local_addr()?)
 }
 
