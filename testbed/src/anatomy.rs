@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
@@ -122,6 +122,17 @@ impl Anatomy {
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kilobytes: u64 = kilobytes.context("smaps_rollup has no Anonymous line")?.parse()?;
         Ok(kilobytes * 1024)
+    }
+
+    /// Whether this library is mapped into it.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn has_loaded(self, library: &Path) -> Result<bool> {
+        let maps = fs::read_to_string(self.path("maps"))?;
+        let library = library.display().to_string();
+        Ok(maps.lines().any(|line| line.ends_with(&library)))
     }
 
     /// The Unix sockets of its network namespace, a line each (proc(5)).

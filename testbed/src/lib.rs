@@ -11,6 +11,7 @@
 //! | [`server`] | a real server with a written-out configuration, with the shim or without |
 //! | [`buggy`] | the embedded server that closes plainly |
 //! | [`link`] | what if the client is far away, and packets get lost on the way? |
+//! | [`transparency`], [`cpython`] | do programs with checks of their own notice the shim? |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -30,6 +31,7 @@ pub mod buggy;
 pub mod client;
 pub mod closer;
 pub mod counters;
+pub mod cpython;
 pub mod crowd;
 pub mod dialogue;
 pub mod link;
@@ -44,6 +46,7 @@ pub mod settings;
 pub mod sockets;
 pub mod specimens;
 pub mod trace;
+pub mod transparency;
 pub mod wvstreams;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ mod programs;
 
 pub use installed::find_program;
 pub use preload::Preload;
-pub use programs::Program;
+pub use programs::{Program, Recipe};
 
 use std::fs::{self, File, Permissions};
 use std::io::Read;
@@ -33,6 +33,7 @@ use rustix::process::{
 };
 use tempfile::TempDir;
 
+use crate::anatomy::Anatomy;
 use crate::counters::Counters;
 use crate::{pattern, scenario, sockets, DEADLINE};
 
@@ -49,8 +50,7 @@ const LAST_LINES: usize = 30;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    /// Held for its `Drop`.
-    _group: Group,
+    group: Group,
     dir: Option<TempDir>,
 }
 
@@ -75,13 +75,25 @@ impl Server {
         let address = launch(program, preload, dir.path(), host, &mut group)
             .with_context(|| format!("{} did not start\n{}", program.name(), logs(dir.path())))?;
         let group = group.context("nothing was launched")?;
-        Ok(Self { address, _group: group, dir: Some(dir) })
+        Ok(Self { address, group, dir: Some(dir) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What its first process is made of.
+    #[must_use]
+    pub fn anatomy(&self) -> Anatomy {
+        Anatomy::of(self.group.leader.id())
+    }
+
+    /// Its own directory, `htdocs` and the log files among others.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new("."), TempDir::path)
     }
 
     /// Lets clients play against the server, waits until all of its connections are over, and says what

@@ -42,7 +42,26 @@ pub enum Program {
         /// Settings of the shim: `LINGER_*` and their values.
         settings: Vec<(&'static str, &'static str)>,
     },
+    /// One that a single test starts.
+    Recipe(Recipe),
 }
+
+/// How to start a program that no other test needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe {
+    /// For messages; two with the same name are the same.
+    pub name: &'static str,
+    /// The command that listens at the address, with its files in the directory.
+    pub prepare: fn(&Path, SocketAddr) -> Result<Command>,
+}
+
+impl PartialEq for Recipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Recipe {}
 
 /// How a caller learns that the server listens.
 #[derive(Debug)]
@@ -70,6 +89,7 @@ impl Program {
             Program::Apache => "apache",
             Program::Perl { .. } => "perl",
             Program::Specimen { specimen, .. } => specimen.name(),
+            Program::Recipe(recipe) => recipe.name,
         }
     }
 
@@ -86,6 +106,8 @@ impl Program {
             Program::Apache => find_program("apache2", "apache2"),
             Program::Perl { .. } => find_program("perl", "perl"),
             Program::Specimen { specimen, .. } => specimen.find(),
+            // It looks for itself when it is prepared, and says what to install.
+            Program::Recipe(recipe) => Ok(PathBuf::from(recipe.name)),
         }
     }
 
@@ -93,6 +115,11 @@ impl Program {
     pub(super) fn prepare(&self, dir: &Path, host: Ipv4Addr) -> Result<(Command, Listening)> {
         let mut command = Command::new(self.find()?);
         let listening = match self {
+            Program::Recipe(recipe) => {
+                let address = free_address(host)?;
+                command = (recipe.prepare)(dir, address)?;
+                Listening::At(address)
+            }
             Program::Buggy { so_linger, .. } => {
                 let so_linger = clap::ValueEnum::to_possible_value(so_linger);
                 let so_linger = so_linger.context("every variant has a name")?;
