@@ -15,7 +15,7 @@ MAN := $(OUT)/man
 SHARED := liblinger.so.$(VERSION)
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests
+        symbols-check licences unit loom e2e linked-tests transparency soak attack
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
@@ -58,6 +58,16 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+transparency: all ## Programs with tests of their own, bare and under the shim: a quarter of an hour
+	$(CARGO) test -p linger-testbed --no-fail-fast --test 'transparent_*' --test 'must_hold_calls*' -- \
+	  --include-ignored --nocapture
+
+soak: all ## Servers with every kind of peer, for SOAK_S seconds, 600 by default
+	SOAK_S=$${SOAK_S:-600} $(CARGO) test -p linger-testbed --test soak -- --nocapture
+
+attack: all ## What attackers can cost a server, without and with us: a table
+	$(OUT)/linger-attack
 
 check: format lint header-check symbols-check licences ## What CI checks besides the tests
 

@@ -38,6 +38,23 @@ impl Anatomy {
         PathBuf::from(format!("/proc/{}/{rest}", self.pid))
     }
 
+    /// It and the processes that it and they have started, those still there.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn family(self) -> Result<Vec<Self>> {
+        let mut family = vec![self];
+        for thread in self.threads()? {
+            // It may have ended by now, and so may its children.
+            let children = fs::read_to_string(self.path(&format!("task/{}/children", thread.tid)));
+            for pid in children.unwrap_or_default().split_ascii_whitespace() {
+                family.extend(Self::of(pid.parse()?).family().unwrap_or_default());
+            }
+        }
+        Ok(family)
+    }
+
     /// Its threads.
     ///
     /// # Errors
@@ -122,6 +139,17 @@ impl Anatomy {
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kilobytes: u64 = kilobytes.context("smaps_rollup has no Anonymous line")?.parse()?;
         Ok(kilobytes * 1024)
+    }
+
+    /// Resident memory, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn resident_bytes(self) -> Result<u64> {
+        let kilobytes = self.status("VmRSS")?;
+        let kilobytes = kilobytes.strip_suffix(" kB").context("VmRSS is not in kB")?;
+        Ok(kilobytes.trim().parse::<u64>()? * 1024)
     }
 
     /// Whether this library is mapped into it.

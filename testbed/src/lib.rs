@@ -12,6 +12,7 @@
 //! | [`buggy`] | the embedded server that closes plainly |
 //! | [`link`] | what if the client is far away, and packets get lost on the way? |
 //! | [`transparency`], [`cpython`] | do programs with checks of their own notice the shim? |
+//! | [`soak`] | does anything grow while peers of every kind come and go? |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -35,6 +36,7 @@ pub mod cpython;
 pub mod crowd;
 pub mod dialogue;
 pub mod family_trace;
+pub mod interface;
 pub mod link;
 pub mod netns;
 pub mod pattern;
@@ -44,6 +46,7 @@ pub mod proof;
 pub mod scenario;
 pub mod server;
 pub mod settings;
+pub mod soak;
 pub mod sockets;
 pub mod specimens;
 pub mod trace;

@@ -70,9 +70,27 @@ impl Server {
     ///
     /// As [`Server::start`].
     pub fn start_at(program: &Program, preload: &Preload, host: Ipv4Addr) -> Result<Self> {
+        Self::launch(program, preload, host, &[])
+    }
+
+    /// The same with settings of the shim, `LINGER_*`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_with(program: &Program, preload: &Preload, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(program, preload, Ipv4Addr::LOCALHOST, settings)
+    }
+
+    fn launch(
+        program: &Program,
+        preload: &Preload,
+        host: Ipv4Addr,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let dir = make_directory()?;
         let mut group = None;
-        let address = launch(program, preload, dir.path(), host, &mut group)
+        let address = launch(program, preload, dir.path(), host, settings, &mut group)
             .with_context(|| format!("{} did not start\n{}", program.name(), logs(dir.path())))?;
         let group = group.context("nothing was launched")?;
         Ok(Self { address, group, dir: Some(dir) })
@@ -88,6 +106,15 @@ impl Server {
     #[must_use]
     pub fn anatomy(&self) -> Anatomy {
         Anatomy::of(self.group.leader.id())
+    }
+
+    /// What it and every process it started are made of, those still there.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn anatomies(&self) -> Result<Vec<Anatomy>> {
+        self.anatomy().family()
     }
 
     /// Its own directory, `htdocs` and the log files among others.
@@ -170,10 +197,12 @@ fn launch(
     preload: &Preload,
     dir: &Path,
     host: Ipv4Addr,
+    settings: &[(&str, &str)],
     group: &mut Option<Group>,
 ) -> Result<SocketAddr> {
     let (mut command, listening) = program.prepare(dir, host)?;
     preload.apply(&mut command);
+    command.envs(settings.iter().copied());
     command.stdin(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
     match listening {
         Listening::Reported => {
