@@ -104,6 +104,15 @@ impl Anatomy {
         links(self.path(&format!("task/{}/fd", thread.tid)))
     }
 
+    /// How many connections are in the table of the drain thread.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn connections_of_thread(self, thread: &Thread) -> Result<usize> {
+        Ok(connections(&self.descriptors_of_thread(thread)?))
+    }
+
     /// Waits until exactly `count` connections are in the drain thread's own table.
     ///
     /// # Errors
@@ -150,6 +159,21 @@ impl Anatomy {
         let kilobytes = self.status("VmRSS")?;
         let kilobytes = kilobytes.strip_suffix(" kB").context("VmRSS is not in kB")?;
         Ok(kilobytes.trim().parse::<u64>()? * 1024)
+    }
+
+    /// Processor time so far, in milliseconds (proc(5), /proc/PID/stat: utime and stime, in ticks of 10 ms).
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn processor_ms(self) -> Result<u64> {
+        const TICK_MS: u64 = 10;
+        let text = fs::read_to_string(self.path("stat"))?;
+        // The name before may have spaces in it.
+        let (_, fields) = text.rsplit_once(')').context("stat has no name")?;
+        let mut fields = fields.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).context("stat is short");
+        Ok((ticks()? + ticks()?) * TICK_MS)
     }
 
     /// Whether this library is mapped into it.

@@ -13,6 +13,7 @@
 //! | [`link`] | what if the client is far away, and packets get lost on the way? |
 //! | [`transparency`], [`cpython`] | do programs with checks of their own notice the shim? |
 //! | [`soak`] | does anything grow while peers of every kind come and go? |
+//! | [`siege`] | what can an attacker cost the server and its other clients? |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -46,6 +47,7 @@ pub mod proof;
 pub mod scenario;
 pub mod server;
 pub mod settings;
+pub mod siege;
 pub mod soak;
 pub mod sockets;
 pub mod specimens;

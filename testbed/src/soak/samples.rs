@@ -11,7 +11,7 @@ pub struct Sample {
     pub resident_bytes: f64,
     /// Descriptors in the program's tables.
     pub descriptors: f64,
-    /// Descriptors in the tables of drain threads: what lingers.
+    /// Connections in the tables of drain threads.
     pub lingering: f64,
     /// Threads.
     pub threads: f64,
@@ -46,7 +46,7 @@ impl Sample {
             sample.descriptors += anatomy.descriptors()?.len() as f64;
             sample.threads += anatomy.threads()?.len() as f64;
             if let Ok(thread) = anatomy.drain_thread() {
-                sample.lingering += anatomy.descriptors_of_thread(&thread)?.len() as f64;
+                sample.lingering += anatomy.connections_of_thread(&thread)? as f64;
             }
         }
         Ok(sample)
