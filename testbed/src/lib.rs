@@ -45,6 +45,7 @@ pub mod postgres;
 pub mod processes;
 pub mod proof;
 pub mod scenario;
+pub mod secure_mode;
 pub mod server;
 pub mod settings;
 pub mod siege;

@@ -81,7 +81,7 @@ pub struct Siege {
     pub resident_bytes: (u64, u64),
     /// Processor time of all its processes while it lasted, in percent of one processor.
     pub processor_percent: f64,
-    /// Resets that the kernel sent, the attackers' among them.
+    /// Resets that the kernel sent for either end: also an attacker that goes with its response unread sends one.
     pub resets: u64,
 }
 

@@ -29,7 +29,7 @@ Columns:
   lingering        connections that lingered at once, at most
   memory           resident memory of the server's processes before the attack, and at most
   processor        of the server's processes, in percent of one processor
-  resets           that the kernel sent: to the attackers
+  resets           that the kernel sent for either end
 
 Examples:
   linger-attack
