@@ -120,6 +120,22 @@ static void keep_names_only(struct list *list, FILE *file)
     list->text[length] = '\0';
 }
 
+/* 0, 1 and 2 are those of whoever runs the tests; above them a program gets no socket,
+ * neither a connection nor what leads to the drain thread. */
+static void require_no_socket(const struct list *list)
+{
+    const char *socket = list->text;
+
+    while ((socket = strstr(socket, " -> socket:")) != NULL) {
+        const bool standard = strchr("012", socket[-1]) &&
+                              (socket - 1 == list->text || socket[-2] == '\n');
+
+        require_note("%s", list->text);
+        require(standard);
+        socket++;
+    }
+}
+
 static struct list started_by(const struct starter *starter)
 {
     struct list list;
@@ -132,6 +148,7 @@ static struct list started_by(const struct starter *starter)
     require(fclose(file) == 0);
     /* ls has at least its standard output and the directory it reads */
     require(strstr(list.text, "1 -> ") && strstr(list.text, "/proc/"));
+    require_no_socket(&list);
     return list;
 }
 
