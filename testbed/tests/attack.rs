@@ -10,7 +10,7 @@ use linger_testbed::siege::{self, Attack, Force, Siege};
 
 /// As long as the attackers need to show what they can do.
 const APPROACH: Duration = Duration::from_secs(1);
-const WATCHED: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// More than any table of ours takes for so few connections.
 const MEMORY: u64 = 8 << 20;

@@ -85,6 +85,26 @@ pub struct Siege {
     pub resets: u64,
 }
 
+impl Siege {
+    /// Two as one: all requests, the most there was, the mean of processor time, all resets.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        let requests = |siege: &Self| (siege.service.served() + siege.service.failures).max(1) as f64;
+        let (weight, more) = (requests(&self), requests(&later));
+        let shares = self.processor_percent * weight + later.processor_percent * more;
+        Self {
+            most_lingering: self.most_lingering.max(later.most_lingering),
+            resident_bytes: (
+                self.resident_bytes.0.max(later.resident_bytes.0),
+                self.resident_bytes.1.max(later.resident_bytes.1),
+            ),
+            processor_percent: shares / (weight + more),
+            resets: self.resets + later.resets,
+            service: self.service.and(later.service),
+        }
+    }
+}
+
 /// The attackers' processes; dropping them ends them.
 struct Attackers(Vec<Child>);
 

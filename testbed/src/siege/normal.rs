@@ -49,6 +49,15 @@ impl Service {
         Ok(service)
     }
 
+    /// Two as one.
+    #[must_use]
+    pub fn and(mut self, later: Self) -> Self {
+        self.latencies.extend(later.latencies);
+        self.latencies.sort_unstable();
+        self.failures += later.failures;
+        self
+    }
+
     /// How many responses were whole.
     #[must_use]
     pub fn served(&self) -> usize {

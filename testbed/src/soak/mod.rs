@@ -26,7 +26,7 @@ pub const SETTINGS: [(&str, &str); 3] =
     [("LINGER_TIMEOUT_MS", "3000"), ("LINGER_IDLE_MS", "1000"), ("LINGER_MAX_MS", "5000")];
 
 /// At first everything grows: tables, arenas, the number of those that linger. This covers the longest visit.
-const WARM_UP: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(15);
 
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(200);
 
@@ -55,7 +55,10 @@ pub fn duration() -> Duration {
         Err(_) => USUAL_SECONDS,
     };
     let duration = Duration::from_secs(seconds);
-    assert!(duration >= 2 * WARM_UP, "{SECONDS}={seconds} is too short: the warm-up alone takes {WARM_UP:?}");
+    assert!(
+        duration > WARM_UP + WARM_UP / 2,
+        "{SECONDS}={seconds} is too short: the warm-up alone takes {WARM_UP:?}"
+    );
     duration
 }
 
@@ -69,9 +72,10 @@ pub fn run(server: &Server, duration: Duration) -> Result<Report> {
     let address = server.address();
     let samples = std::thread::scope(|scope| {
         for (peer, count) in CROWD {
-            for _ in 0..count {
+            for number in 0..count {
                 let diary = &diary;
-                scope.spawn(move || peer.come_and_go(address, diary));
+                let share = number as f64 / count as f64;
+                scope.spawn(move || peer.come_and_go(address, share, diary));
             }
         }
         let samples = watch(server, duration);

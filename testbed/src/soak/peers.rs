@@ -84,7 +84,9 @@ impl Diary {
 
 impl Peer {
     /// Comes again and again until the end. What its connection comes to is the business only of one that behaves.
-    pub(super) fn come_and_go(self, server: SocketAddr, diary: &Diary) {
+    /// `share`, from 0 to 1, is how much of a visit it waits first, so that not all peers are at the same point of theirs.
+    pub(super) fn come_and_go(self, server: SocketAddr, share: f64, diary: &Diary) {
+        diary.wait(MISBEHAVES.mul_f64(share), "the peers are spread over the length of a visit");
         while !diary.stopped() {
             diary.connections.fetch_add(1, Relaxed);
             match self.visit(server, diary) {

@@ -6,7 +6,7 @@ use linger_testbed::siege::{Attack, Force, Siege};
 
 /// One row of the table.
 pub(crate) struct Case {
-    name: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) force: Option<Force>,
     pub(crate) with_shim: bool,
     pub(crate) settings: &'static [(&'static str, &'static str)],

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use linger_testbed::netns::{self, Namespace};
 use linger_testbed::server::Preload;
-use linger_testbed::siege::{self, Attack, Orders};
+use linger_testbed::siege::{self, Attack, Orders, Siege};
 
 use cases::CASES;
 
@@ -34,6 +34,7 @@ Columns:
 Examples:
   linger-attack
   linger-attack --seconds 30 --library ./liblinger.so
+  linger-attack --only trickles
 
 Exit status: 0 if the normal client was served whatever happened, otherwise 1.";
 
@@ -41,9 +42,17 @@ Exit status: 0 if the normal client was served whatever happened, otherwise 1.";
 #[derive(Debug, Parser)]
 #[command(name = "linger-attack", version, after_long_help = EXPLANATION)]
 struct Args {
-    /// How long to measure each attack
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How often to measure each attack
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How long each time
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+
+    /// Only attacks whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 
     /// The liblinger.so to measure [default: $LINGER_LIB, or the one that was built here]
     #[arg(long, value_name = "PATH")]
@@ -99,13 +108,30 @@ fn measure(args: &Args) -> Result<bool> {
     }
     let executable = std::env::current_exe()?;
     let duration = Duration::from_secs(args.seconds);
-    let mut always_served = true;
+    let cases: Vec<_> = CASES.iter().filter(|case| case.name.contains(&args.only)).collect();
+    let mut sieges: Vec<Option<Siege>> = vec![None; cases.len()];
+    // One after the other, again and again: what else the machine does meanwhile is in all of them.
+    for _ in 0..args.rounds {
+        for (case, total) in cases.iter().zip(&mut sieges) {
+            let preload = if case.with_shim { &shim } else { &Preload::None };
+            let siege = siege::lay(
+                &executable,
+                case.force,
+                preload,
+                case.settings,
+                case.approach(duration),
+                duration,
+            )?;
+            *total = Some(match total.take() {
+                Some(earlier) => earlier.and(siege),
+                None => siege,
+            });
+        }
+    }
     println!("{}", cases::HEADER);
-    for case in CASES {
-        let preload = if case.with_shim { &shim } else { &Preload::None };
-        let siege =
-            siege::lay(&executable, case.force, preload, case.settings, case.approach(duration), duration)?;
-        println!("{}", case.row(&siege));
+    let mut always_served = true;
+    for (case, siege) in cases.iter().zip(sieges.iter().flatten()) {
+        println!("{}", case.row(siege));
         always_served &= siege.service.failures == 0 && siege.service.served() > 0;
     }
     Ok(always_served)
