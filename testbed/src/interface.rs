@@ -90,13 +90,13 @@ impl Interface {
     /// What `linger_pending()` says.
     #[must_use]
     pub fn pending(&self) -> Answer {
-        Answer::from(self.linger_pending)
+        ask(self.linger_pending)
     }
 
     /// What `linger_shim_active()` says.
     #[must_use]
     pub fn active(&self) -> Answer {
-        Answer::from(self.linger_shim_active)
+        ask(self.linger_shim_active)
     }
 
     /// What `linger_stats()` says.
@@ -119,17 +119,6 @@ impl Interface {
 #[derive(Debug)]
 pub struct Answer(Option<c_int>);
 
-impl From<*mut c_void> for Answer {
-    fn from(function: *mut c_void) -> Self {
-        if function.is_null() {
-            return Self(None);
-        }
-        // SAFETY: linger_pending and linger_shim_active have this signature (linger.h).
-        let function: extern "C" fn() -> c_int = unsafe { std::mem::transmute(function) };
-        Self(Some(function()))
-    }
-}
-
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
@@ -137,4 +126,14 @@ impl std::fmt::Display for Answer {
             None => write!(f, "absent"),
         }
     }
+}
+
+/// `function` is linger_pending, linger_shim_active, or null.
+fn ask(function: *mut c_void) -> Answer {
+    if function.is_null() {
+        return Answer(None);
+    }
+    // SAFETY: both functions have this signature (linger.h).
+    let function: extern "C" fn() -> c_int = unsafe { std::mem::transmute(function) };
+    Answer(Some(function()))
 }

@@ -45,11 +45,8 @@ fn make_secure(child: &Child, program: &Path) -> Result<()> {
     loop {
         let mut status = 0;
         // SAFETY: the status lives until the call returns.
-        ensure!(
-            unsafe { libc::waitpid(pid, &mut status, 0) } == pid,
-            "waitpid: {}",
-            io::Error::last_os_error()
-        );
+        let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+        ensure!(waited == pid, "waitpid: {}", io::Error::last_os_error());
         ensure!(libc::WIFSTOPPED(status), "it ended before it was {}", program.display());
         let signal = libc::WSTOPSIG(status);
         let is_it = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == wanted);
