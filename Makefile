@@ -29,7 +29,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
         symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check \
-        bench bench-quick
+        bench bench-quick transparency soak attack
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -94,6 +94,16 @@ cli-tests: all ## The linger command, as built and as installed
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+transparency: all ## Programs with tests of their own, bare and under the shim: a quarter of an hour
+	$(CARGO) test -p linger-testbed --no-fail-fast --test 'transparent_*' --test 'must_hold_calls*' -- \
+	  --include-ignored --nocapture
+
+soak: all ## Servers with every kind of peer, for SOAK_S seconds, 600 by default
+	SOAK_S=$${SOAK_S:-600} $(CARGO) test -p linger-testbed --test soak -- --nocapture
+
+attack: all ## What attackers can cost a server, without and with us: a table
+	$(OUT)/linger-attack
 
 bench: tools all ## Measure every figure on a quiet machine, a quarter of an hour: bench/REPORT.md
 	$(CARGO) bench -p linger-bench --bench engine

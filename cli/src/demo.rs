@@ -1,6 +1,7 @@
 //! `linger demo`: the demonstration of the testbed, with the library that `linger run` would use.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,6 +39,10 @@ struct Server {
     /// What to set before closing
     #[arg(long, value_enum, default_value_t)]
     so_linger: SoLinger,
+
+    /// The address to listen at
+    #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+    host: Ipv4Addr,
 }
 
 /// Serves for ever, if that is what this process was started for; says why it cannot.
@@ -48,7 +53,7 @@ pub fn serve_if_told() -> Option<Failure> {
     }
     // The second word stands where the parser expects a program's name.
     let server = Server::parse_from(words.into_iter().skip(1));
-    buggy::serve(REQUESTS_SERVED, server.so_linger)
+    buggy::serve(server.host, REQUESTS_SERVED, server.so_linger)
         .err()
         .map(|error| Failure::new(NOT_SHOWN, format!("the server that closes plainly: {error}")))
 }

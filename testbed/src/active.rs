@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{bail, ensure, Context, Result};
 use tempfile::TempDir;
 
 use crate::server::{find_program, Preload};
-use crate::settings;
+use crate::{secure_mode, settings};
 
 /// What the program says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,12 @@ impl Programs {
         fs::copy(&library, path.join("copy/liblinger.so.0"))?;
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/active.c");
         let linked = ["-Wl,--no-as-needed", "-L.", "-llinger", "-Wl,-rpath-link,."];
-        let builds: [(&str, &[&str]); 3] =
-            [("bare", &[]), ("linked", &linked), ("other.so", &["-shared", "-fPIC", "-Dmain=unused"])];
+        // It finds the library by itself, whatever the environment says.
+        let run_path = format!("-Wl,-rpath,{}", path.display());
+        let found = [&linked[..], &[&run_path]].concat();
+        let other = ["-shared", "-fPIC", "-Dmain=unused"];
+        let builds: [(&str, &[&str]); 4] =
+            [("bare", &[]), ("linked", &linked), ("found", &found), ("other.so", &other)];
         for (name, arguments) in builds {
             let mut compiler = Command::new(find_program("gcc", "gcc libc6-dev")?);
             compiler.arg(&source).args(["-o", name]).args(arguments).current_dir(path);
@@ -76,19 +80,42 @@ impl Programs {
     ///
     /// If it fails, or says neither.
     pub fn run(&self, line: &[&str], environment: &[(&str, &str)]) -> Result<Says> {
+        let output = self.command(line, environment)?.output().with_context(|| format!("run {line:?}"))?;
+        says(line, &output)
+    }
+
+    /// The same, and what it writes to its standard error in place of what it says.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be run.
+    pub fn said(&self, line: &[&str], environment: &[(&str, &str)]) -> Result<String> {
+        let output = self.command(line, environment)?.output().with_context(|| format!("run {line:?}"))?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The same as [`Programs::run`], but the program of this name, which the command line becomes, has AT_SECURE; and what
+    /// is written to its standard error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Programs::run`], or if it cannot be traced.
+    pub fn run_securely(
+        &self,
+        line: &[&str],
+        name: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<(Says, String)> {
+        let output = secure_mode::output(&mut self.command(line, environment)?, &self.path(name))?;
+        Ok((says(line, &output)?, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    fn command(&self, line: &[&str], environment: &[(&str, &str)]) -> Result<Command> {
         let (program, arguments) = line.split_first().context("no program")?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory()).stdin(Stdio::null());
         settings::apply(&mut command, &Preload::None, environment);
-        let output = command.output().with_context(|| format!("run {program}"))?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{line:?} ended with {}: {errors}", output.status);
-        match String::from_utf8_lossy(&output.stdout).trim_end() {
-            "1" => Ok(Says::On),
-            "0" => Ok(Says::Off),
-            "absent" => Ok(Says::Absent),
-            other => bail!("{line:?} says {other:?}; {errors}"),
-        }
+        Ok(command)
     }
 
     /// The loader that the programs name as theirs.
@@ -105,5 +132,16 @@ impl Programs {
         let text = String::from_utf8_lossy(&readelf.stdout).into_owned();
         let (_, rest) = text.split_once("interpreter: ").context("readelf names no loader")?;
         Ok(rest.split(']').next().unwrap_or_default().to_owned())
+    }
+}
+
+fn says(line: &[&str], output: &Output) -> Result<Says> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{line:?} ended with {}: {errors}", output.status);
+    match String::from_utf8_lossy(&output.stdout).trim_end() {
+        "1" => Ok(Says::On),
+        "0" => Ok(Says::Off),
+        "absent" => Ok(Says::Absent),
+        other => bail!("{line:?} says {other:?}; {errors}"),
     }
 }

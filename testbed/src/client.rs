@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
@@ -12,6 +13,7 @@ use rustix::net::{connect, socket, sockopt, AddressFamily, SocketType};
 use serde::Serialize;
 
 use crate::answers::{self, Answer, Promise};
+use crate::netns::Place;
 use crate::sockets::{self, Entry, State};
 use crate::{pause, DEADLINE};
 
@@ -81,6 +83,8 @@ pub struct Client {
     stream: TcpStream,
     server: SocketAddr,
     local: SocketAddr,
+    /// Where the server is, if not in the client's own namespace.
+    across: Option<Arc<Place>>,
     received: Vec<u8>,
     ending: Option<Ending>,
     send_failed: bool,
@@ -102,7 +106,17 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         let local = stream.local_addr()?;
-        Ok(Self { stream, server, local, received: Vec::new(), ending: None, send_failed: false })
+        let received = Vec::new();
+        Ok(Self { stream, server, local, across: None, received, ending: None, send_failed: false })
+    }
+
+    /// The same with a server in another namespace, whose table shows when it lets go.
+    ///
+    /// # Errors
+    ///
+    /// If no connection can be made.
+    pub fn connect_across(server: SocketAddr, place: &Arc<Place>) -> Result<Self> {
+        Ok(Self { across: Some(Arc::clone(place)), ..Self::connect(server)? })
     }
 
     /// Sends everything, unless that fails; whether it went is in the [`Exchange`] and returned.
@@ -179,7 +193,11 @@ impl Client {
     }
 
     fn server_end_if_open(&self) -> Result<Option<Entry>> {
-        let entry = sockets::server_end(self.server, self.local)?;
+        let look = || sockets::server_end(self.server, self.local);
+        let entry = match &self.across {
+            Some(place) => place.within(look)??,
+            None => look()?,
+        };
         Ok(entry.filter(|entry| entry.state == State::Open))
     }
 

@@ -11,6 +11,10 @@
 //! | [`server`] | a real server with a written-out configuration, with the shim or without |
 //! | [`buggy`] | the embedded server that closes plainly |
 //! | [`demo`] | what `linger demo` shows |
+//! | [`link`] | what if the client is far away, and packets get lost on the way? |
+//! | [`transparency`], [`cpython`] | do programs with checks of their own notice the shim? |
+//! | [`soak`] | does anything grow while peers of every kind come and go? |
+//! | [`siege`] | what can an attacker cost the server and its other clients? |
 //! | [`wvstreams`] | the client this all began with: WvStreams' `WvHttpPool` |
 //!
 //! # Invariants
@@ -30,20 +34,28 @@ pub mod buggy;
 pub mod client;
 pub mod closer;
 pub mod counters;
+pub mod cpython;
 pub mod crowd;
 pub mod demo;
 pub mod dialogue;
+pub mod family_trace;
+pub mod interface;
+pub mod link;
 pub mod netns;
 pub mod pattern;
 pub mod postgres;
 pub mod processes;
 pub mod proof;
 pub mod scenario;
+pub mod secure_mode;
 pub mod server;
 pub mod settings;
+pub mod siege;
+pub mod soak;
 pub mod sockets;
 pub mod specimens;
 pub mod trace;
+pub mod transparency;
 pub mod wvstreams;
 
 use std::time::Duration;

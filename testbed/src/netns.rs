@@ -10,13 +10,13 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 use rustix::net::{socket, AddressFamily, SocketType};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{move_into_link_name_space, LinkNameSpaceType, UnshareFlags};
 
 /// Set in a process that was run again in a user namespace, so that it is done only once.
 const AGAIN: &str = "LINGER_TESTBED_IN_USER_NAMESPACE";
@@ -80,6 +80,65 @@ pub fn enter_or_start_again() -> Result<Namespace> {
     // Only returns if it failed, and then the shared namespace is what there is.
     let reason = format!("unshare(1): {}", again.exec());
     Ok(Namespace::Shared { reason })
+}
+
+/// A namespace that the calling thread is not in, or not always.
+#[derive(Debug)]
+pub struct Place(OwnedFd);
+
+impl Place {
+    /// The calling thread's own.
+    ///
+    /// # Errors
+    ///
+    /// If procfs does not show it.
+    pub fn here() -> Result<Self> {
+        let link = "/proc/thread-self/ns/net";
+        Ok(Self(std::fs::File::open(link).with_context(|| format!("open {link}"))?.into()))
+    }
+
+    /// A new one, with loopback up; the calling thread stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// If that is not allowed.
+    pub fn make() -> Result<Self> {
+        let make = || match enter()? {
+            Namespace::Private => Place::here(),
+            Namespace::Shared { reason } => bail!("no network namespace ({reason}): run as root"),
+        };
+        let made = std::thread::spawn(make).join();
+        made.map_err(|_| anyhow::anyhow!("the thread that makes a namespace panicked"))?
+    }
+
+    /// Runs `body` there. What it starts, threads and processes alike, stays there.
+    ///
+    /// # Errors
+    ///
+    /// If the thread may not move.
+    pub fn within<T>(&self, body: impl FnOnce() -> T) -> Result<T> {
+        let _back = Return(Place::here()?);
+        self.move_into()?;
+        Ok(body())
+    }
+
+    fn move_into(&self) -> Result<()> {
+        let moved = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network));
+        moved.context("enter another network namespace")
+    }
+}
+
+/// Moves the thread back, also when it panics.
+struct Return(Place);
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.move_into() {
+            // It would count and connect in the wrong place from here on.
+            eprintln!("{error:#}");
+            std::process::abort();
+        }
+    }
 }
 
 /// Runs the body of a test in a private namespace, on a thread of its own so that nothing of it
@@ -184,6 +243,18 @@ mod tests {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
             let address = listener.local_addr().expect("address");
             std::net::TcpStream::connect(address).expect("connect");
+        });
+    }
+
+    #[test]
+    fn another_place_has_sockets_of_its_own() {
+        isolated(|| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+            let address = listener.local_addr().expect("address");
+            let connect = || std::net::TcpStream::connect(address);
+            let elsewhere = Place::make().expect("another namespace");
+            assert!(elsewhere.within(connect).expect("there").is_err(), "nobody listens there");
+            connect().expect("and here again somebody does");
         });
     }
 }

@@ -11,7 +11,7 @@ use crate::server::{find_program, Preload};
 use crate::settings;
 
 /// What is different in every run of one and the same program.
-const NEVER_THE_SAME: [&str; 3] = ["getrandom", "sysinfo", "clock_gettime"];
+const NEVER_THE_SAME: [&str; 6] = ["getrandom", "sysinfo", "clock_gettime", "getrusage", "statfs", "fstatfs"];
 
 /// What the shim's constructor asks last, before anything of the program's own runs: whether descriptor 0 is a
 /// connection, as under inetd.
@@ -75,13 +75,15 @@ impl Trace {
             if name(&call) == "brk" {
                 continue;
             }
-            let random = |before: &String| before.contains("/dev/urandom");
-            if calls.iter().rev().take(2).any(random) && name(&call) == "read" {
-                call.truncate("read".len());
-            }
+            forget_random(&mut call, &calls);
             calls.push(call);
         }
         Ok(Self { calls })
+    }
+
+    /// Calls that were made comparable already.
+    pub(crate) fn of_calls(calls: Vec<String>) -> Self {
+        Self { calls }
     }
 
     /// Compares the run of a program with its run under the shim.
@@ -131,8 +133,16 @@ impl Comparison {
     }
 }
 
+/// What is read from /dev/urandom is never the same.
+pub(crate) fn forget_random(call: &mut String, before: &[String]) {
+    let random = |call: &String| call.contains("/dev/urandom");
+    if before.iter().rev().take(2).any(random) && name(call) == "read" {
+        call.truncate("read".len());
+    }
+}
+
 /// The call without what differs between any two runs.
-fn comparable(call: &str, pid: &str) -> String {
+pub(crate) fn comparable(call: &str, pid: &str) -> String {
     let call = call.trim_start();
     if NEVER_THE_SAME.contains(&name(call)) {
         return name(call).to_owned();

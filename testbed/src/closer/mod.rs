@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anatomy::Anatomy;
 use crate::crowd::Crowd;
+pub use crate::interface::Statistics;
 use crate::server::Preload;
 use crate::{settings, DEADLINE};
 
@@ -62,26 +63,6 @@ pub struct Timing {
     pub calls_ns: Vec<u64>,
     /// Processor time of the calling thread, for all of them together.
     pub caller_processor_ns: u64,
-}
-
-/// `struct linger_stats`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct Statistics {
-    pub size: usize,
-    pub lingered: u64,
-    pub pending: u64,
-    pub fin: u64,
-    pub reset: u64,
-    pub idle: u64,
-    pub timeout: u64,
-    pub bytes: u64,
-    pub evicted: u64,
-    pub closed: u64,
-    pub shared: u64,
-    pub fallbacks: u64,
-    pub bytes_discarded: u64,
 }
 
 /// How the program is started.

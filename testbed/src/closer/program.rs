@@ -2,7 +2,7 @@
 //!
 //! After its start it allocates nothing but for `time`, so that whatever memory it gains is somebody else's.
 
-use std::ffi::{c_int, c_void, CStr};
+use std::ffi::c_int;
 use std::io::{self, BufRead, Write};
 use std::net::TcpListener;
 use std::os::fd::{IntoRawFd, RawFd};
@@ -11,7 +11,8 @@ use std::path::Path;
 use anyhow::{bail, ensure, Context, Result};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
-use super::{Statistics, Timing};
+use super::Timing;
+use crate::interface::Interface;
 
 /// Connections it can hold at once.
 const ROOM: usize = 8192;
@@ -138,81 +139,4 @@ fn limit_descriptors(limit: u64) -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum })?;
     answer(format_args!("done"))?;
     Ok(())
-}
-
-/// liblinger's functions, where there are any.
-struct Interface {
-    linger_close: *mut c_void,
-    linger_pending: *mut c_void,
-    linger_stats: *mut c_void,
-    linger_shim_active: *mut c_void,
-}
-
-impl Interface {
-    fn find(library: Option<&Path>) -> Result<Self> {
-        let mut handle = libc::RTLD_DEFAULT;
-        if let Some(path) = library {
-            let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
-            // SAFETY: the path ends with its only NUL; liblinger's constructor may run here.
-            handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-            ensure!(!handle.is_null(), "{path:?} cannot be loaded");
-        }
-        // SAFETY: the handle is one, and the name ends with its only NUL.
-        let symbol = |name: &CStr| unsafe { libc::dlsym(handle, name.as_ptr()) };
-        Ok(Self {
-            linger_close: symbol(c"linger_close"),
-            linger_pending: symbol(c"linger_pending"),
-            linger_stats: symbol(c"linger_stats"),
-            linger_shim_active: symbol(c"linger_shim_active"),
-        })
-    }
-
-    fn linger_close(&self) -> Result<impl Fn(RawFd) -> c_int> {
-        ensure!(!self.linger_close.is_null(), "there is no linger_close");
-        // SAFETY: it has this signature (linger.h).
-        let function: extern "C" fn(c_int, c_int) -> c_int =
-            unsafe { std::mem::transmute(self.linger_close) };
-        Ok(move |fd| function(fd, -1))
-    }
-
-    fn pending(&self) -> Answer {
-        Answer::from(self.linger_pending)
-    }
-
-    fn active(&self) -> Answer {
-        Answer::from(self.linger_shim_active)
-    }
-
-    fn statistics(&self) -> Result<Statistics> {
-        let mut statistics = Statistics { size: size_of::<Statistics>(), ..Statistics::default() };
-        ensure!(!self.linger_stats.is_null(), "there is no linger_stats");
-        // SAFETY: it has this signature (linger.h).
-        let function: extern "C" fn(*mut Statistics) -> c_int =
-            unsafe { std::mem::transmute(self.linger_stats) };
-        ensure!(function(&mut statistics) == 0, "linger_stats failed");
-        Ok(statistics)
-    }
-}
-
-/// What a function without arguments says, if there is one.
-struct Answer(Option<c_int>);
-
-impl From<*mut c_void> for Answer {
-    fn from(function: *mut c_void) -> Self {
-        if function.is_null() {
-            return Self(None);
-        }
-        // SAFETY: linger_pending and linger_shim_active have this signature (linger.h).
-        let function: extern "C" fn() -> c_int = unsafe { std::mem::transmute(function) };
-        Self(Some(function()))
-    }
-}
-
-impl std::fmt::Display for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(number) => write!(f, "{number}"),
-            None => write!(f, "absent"),
-        }
-    }
 }

@@ -13,11 +13,11 @@ mod programs;
 
 pub use installed::find_program;
 pub use preload::Preload;
-pub use programs::Program;
+pub use programs::{Program, Recipe};
 
 use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -33,6 +33,7 @@ use rustix::process::{
 };
 use tempfile::TempDir;
 
+use crate::anatomy::Anatomy;
 use crate::counters::Counters;
 use crate::{pattern, scenario, sockets, DEADLINE};
 
@@ -49,8 +50,7 @@ const LAST_LINES: usize = 30;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    /// Held for its `Drop`.
-    _group: Group,
+    group: Group,
     dir: Option<TempDir>,
 }
 
@@ -61,18 +61,66 @@ impl Server {
     ///
     /// If it is not installed, does not start, or does not listen before [`DEADLINE`].
     pub fn start(program: &Program, preload: &Preload) -> Result<Self> {
+        Self::start_at(program, preload, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another address of this namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_at(program: &Program, preload: &Preload, host: Ipv4Addr) -> Result<Self> {
+        Self::launch(program, preload, host, &[])
+    }
+
+    /// The same with settings of the shim, `LINGER_*`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_with(program: &Program, preload: &Preload, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(program, preload, Ipv4Addr::LOCALHOST, settings)
+    }
+
+    fn launch(
+        program: &Program,
+        preload: &Preload,
+        host: Ipv4Addr,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let dir = make_directory()?;
         let mut group = None;
-        let address = launch(program, preload, dir.path(), &mut group)
+        let address = launch(program, preload, dir.path(), host, settings, &mut group)
             .with_context(|| format!("{} did not start\n{}", program.name(), logs(dir.path())))?;
         let group = group.context("nothing was launched")?;
-        Ok(Self { address, _group: group, dir: Some(dir) })
+        Ok(Self { address, group, dir: Some(dir) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What its first process is made of.
+    #[must_use]
+    pub fn anatomy(&self) -> Anatomy {
+        Anatomy::of(self.group.leader.id())
+    }
+
+    /// What it and every process it started are made of, those still there.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn anatomies(&self) -> Result<Vec<Anatomy>> {
+        self.anatomy().family()
+    }
+
+    /// Its own directory, `htdocs` and the log files among others.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new("."), TempDir::path)
     }
 
     /// Lets clients play against the server, waits until all of its connections are over, and says what
@@ -144,9 +192,17 @@ impl Drop for Group {
     }
 }
 
-fn launch(program: &Program, preload: &Preload, dir: &Path, group: &mut Option<Group>) -> Result<SocketAddr> {
-    let (mut command, listening) = program.prepare(dir)?;
+fn launch(
+    program: &Program,
+    preload: &Preload,
+    dir: &Path,
+    host: Ipv4Addr,
+    settings: &[(&str, &str)],
+    group: &mut Option<Group>,
+) -> Result<SocketAddr> {
+    let (mut command, listening) = program.prepare(dir, host)?;
     preload.apply(&mut command);
+    command.envs(settings.iter().copied());
     command.stdin(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
     match listening {
         Listening::Reported => {

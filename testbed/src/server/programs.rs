@@ -31,7 +31,7 @@ pub enum Program {
     Lighttpd,
     /// Debian's Apache with the event MPM.
     Apache,
-    /// `servers/random-close.pl`: closes at random after 1 to 5 requests.
+    /// `servers/random-close.pl`: closes at random after 1 to 5 requests. On loopback only.
     Perl {
         /// Of its random numbers.
         seed: u32,
@@ -43,7 +43,26 @@ pub enum Program {
         /// Settings of the shim: `LINGER_*` and their values.
         settings: Vec<(&'static str, &'static str)>,
     },
+    /// One that a single test starts.
+    Recipe(Recipe),
 }
+
+/// How to start a program that no other test needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe {
+    /// For messages; two with the same name are the same.
+    pub name: &'static str,
+    /// The command that listens at the address, with its files in the directory.
+    pub prepare: fn(&Path, SocketAddr) -> Result<Command>,
+}
+
+impl PartialEq for Recipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Recipe {}
 
 /// How a caller learns that the server listens.
 #[derive(Debug)]
@@ -71,6 +90,7 @@ impl Program {
             Program::Apache => "apache",
             Program::Perl { .. } => "perl",
             Program::Specimen { specimen, .. } => specimen.name(),
+            Program::Recipe(recipe) => recipe.name,
         }
     }
 
@@ -87,17 +107,25 @@ impl Program {
             Program::Apache => find_program("apache2", "apache2"),
             Program::Perl { .. } => find_program("perl", "perl"),
             Program::Specimen { specimen, .. } => specimen.find(),
+            // It looks for itself when it is prepared, and says what to install.
+            Program::Recipe(recipe) => Ok(PathBuf::from(recipe.name)),
         }
     }
 
     /// The command to run in `dir`, which holds `htdocs`; writes the configuration there.
-    pub(super) fn prepare(&self, dir: &Path) -> Result<(Command, Listening)> {
+    pub(super) fn prepare(&self, dir: &Path, host: Ipv4Addr) -> Result<(Command, Listening)> {
         let mut command = Command::new(self.find()?);
         let listening = match self {
+            Program::Recipe(recipe) => {
+                let address = free_address(host)?;
+                command = (recipe.prepare)(dir, address)?;
+                Listening::At(address)
+            }
             Program::Buggy { command: words, so_linger } => {
                 let so_linger = clap::ValueEnum::to_possible_value(so_linger);
                 let so_linger = so_linger.context("every variant has a name")?;
                 command.args(words.iter().skip(1)).args(["--so-linger", so_linger.get_name()]);
+                command.args(["--host", &host.to_string()]);
                 Listening::Reported
             }
             Program::Perl { seed } => {
@@ -106,26 +134,26 @@ impl Program {
                 Listening::Reported
             }
             Program::Nginx => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &nginx(dir, address))?;
                 // Its compiled-in error log is opened before the configuration is read.
                 command.arg("-e").arg(dir.join("error.log")).arg("-c").arg(file);
                 Listening::At(address)
             }
             Program::Lighttpd => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &lighttpd(dir, address))?;
                 command.arg("-D").arg("-f").arg(file);
                 Listening::At(address)
             }
             Program::Apache => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 let file = write_configuration(dir, &apache(dir, address))?;
                 command.arg("-DFOREGROUND").arg("-f").arg(file);
                 Listening::At(address)
             }
             Program::Specimen { specimen, settings } => {
-                let address = free_address()?;
+                let address = free_address(host)?;
                 command = specimen.prepare(dir, address)?;
                 command.envs(settings.iter().copied());
                 Listening::At(address)
@@ -145,8 +173,8 @@ fn as_root(text: &str) -> &str {
 }
 
 /// In a private namespace nobody else can take the port before the server does.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+fn free_address(host: Ipv4Addr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((host, 0)).with_context(|| format!("find a free port of {host}"))?;
     Ok(listener.local_addr()?)
 }
 

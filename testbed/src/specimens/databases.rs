@@ -42,7 +42,23 @@ pub(super) fn prepare_mariadb(command: &mut Command, dir: &Path, address: Socket
     Ok(())
 }
 
-pub(super) fn prepare_postgres(command: &mut Command, dir: &Path, address: SocketAddr) -> Result<()> {
+/// PostgreSQL with room for so many connections.
+///
+/// # Errors
+///
+/// If it is not installed, or its data directory cannot be made.
+pub fn postgres_with_room_for(connections: usize, dir: &Path, address: SocketAddr) -> Result<Command> {
+    let mut command = Command::new(postgres("postgres")?);
+    prepare_postgres(&mut command, dir, address, connections)?;
+    Ok(command)
+}
+
+pub(super) fn prepare_postgres(
+    command: &mut Command,
+    dir: &Path,
+    address: SocketAddr,
+    connections: usize,
+) -> Result<()> {
     let data = dir.join("data");
     fs::create_dir(&data)?;
     let mut initialise = Command::new(postgres("initdb")?);
@@ -58,7 +74,7 @@ pub(super) fn prepare_postgres(command: &mut Command, dir: &Path, address: Socke
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     command.current_dir(&data).arg("-D").arg(&data).args(["-h", &host, "-p", &port, "-k", ""]).args([
         "-c",
-        "max_connections=1",
+        &format!("max_connections={connections}"),
         "-c",
         "superuser_reserved_connections=0",
         "-c",

@@ -15,7 +15,7 @@ mod python;
 mod scripted;
 mod stores;
 
-pub use databases::{HELD_BY_MARIADB, MARIADB_REFUSAL, POSTGRES_REFUSAL};
+pub use databases::{postgres_with_room_for, HELD_BY_MARIADB, MARIADB_REFUSAL, POSTGRES_REFUSAL};
 pub use python::suite_command;
 pub use stores::MEMCACHED_CONNECTIONS;
 
@@ -178,7 +178,7 @@ impl Specimen {
             Specimen::Waitress => python::waitress(&mut command, address),
             Specimen::Uwsgi => python::uwsgi(&mut command, address),
             Specimen::MariaDb => databases::prepare_mariadb(&mut command, dir, address)?,
-            Specimen::PostgreSql => databases::prepare_postgres(&mut command, dir, address)?,
+            Specimen::PostgreSql => databases::prepare_postgres(&mut command, dir, address, 1)?,
             Specimen::MicroHttpd => inetd::micro_httpd(&mut command, dir, address)?,
             Specimen::BusyboxInetd => inetd::busybox(&mut command, dir, address)?,
             Specimen::Busybox => forking::busybox(&mut command, dir, address),

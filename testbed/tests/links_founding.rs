@@ -1,0 +1,144 @@
+//! The founding cases on links that take their time, lose packets and change their order: a response larger than the
+//! client's window with requests unread at the close, a request that comes after it, a refused upload.
+//!
+//! The amounts are smaller than on loopback, because a window of 64 KiB takes its round trips; they are still larger
+//! than that window.
+
+use std::time::Duration;
+
+use linger_testbed::answers::Promise;
+use linger_testbed::buggy;
+use linger_testbed::client::{Client, Exchange, RECEIVE_BUFFER};
+use linger_testbed::counters::Counters;
+use linger_testbed::link::{Conditions, Link};
+use linger_testbed::netns::{self, Namespace};
+use linger_testbed::scenario::{request, REQUESTS_SERVED, SMALL};
+use linger_testbed::server::{Preload, Program};
+
+/// Far more than the client's window.
+const RESPONSE: u64 = 5 * RECEIVE_BUFFER as u64;
+
+/// Ten of them are [`RESPONSE`].
+const PIPELINED: u64 = RESPONSE / REQUESTS_SERVED as u64;
+
+/// More requests than the server's first few reads take in.
+const PIPELINE: usize = 100;
+
+/// Far more than is on its way when the refusal comes.
+const UPLOAD: usize = 1_000_000;
+
+/// What happens on the link.
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    UnreadRequests,
+    LateRequest,
+    RefusedUpload,
+}
+
+impl Case {
+    fn promise(self) -> Promise {
+        match self {
+            Case::UnreadRequests => Promise { answers: REQUESTS_SERVED, status: 200, body: PIPELINED },
+            Case::LateRequest => Promise { answers: 1, status: 200, body: RESPONSE },
+            Case::RefusedUpload => Promise { answers: 1, status: 413, body: buggy::REFUSAL.len() as u64 },
+        }
+    }
+
+    fn play(self, mut client: Client) -> anyhow::Result<Exchange> {
+        match self {
+            Case::UnreadRequests => {
+                client.send(request(PIPELINED, "keep-alive").repeat(PIPELINE).as_bytes());
+                client.hold_back_until_let_go()?;
+                client.read_to_end();
+            }
+            Case::LateRequest => {
+                client.send(request(RESPONSE, "close").as_bytes());
+                client.hold_back_until_let_go()?;
+                client.send(request(SMALL, "keep-alive").as_bytes());
+                client.read_to_end();
+            }
+            Case::RefusedUpload => {
+                let head = format!("POST / HTTP/1.1\r\nHost: far\r\nContent-Length: {UPLOAD}\r\n\r\n");
+                if client.send(head.as_bytes()) && client.send(&vec![b'x'; UPLOAD]) {
+                    client.read_answers(1);
+                } else {
+                    client.give_up();
+                }
+            }
+        }
+        Ok(client.finish(&self.promise()))
+    }
+}
+
+fn play(case: Case, conditions: Conditions, preload: &Preload) -> (Exchange, Counters) {
+    let link = Link::open(conditions).expect("link");
+    let program = Program::buggy(env!("CARGO_BIN_EXE_buggy-server"));
+    let server = link.start(&program, preload).expect("server");
+    let played = link.count_resets(&server, |address| case.play(link.connect(address)?));
+    let played = played.expect("exchange");
+    println!("{case:?} on {conditions:?}: {:?}, {:?}", link.traffic(), played.1);
+    played
+}
+
+/// Every case on a link of its own, all at once: they mostly wait.
+fn each_case(conditions: Conditions, preload: &Preload, check: fn(Case, &Exchange, Counters)) {
+    let play_one = |case| {
+        assert_eq!(netns::enter().expect("a namespace for each"), Namespace::Private);
+        let (exchange, resets) = play(case, conditions, preload);
+        check(case, &exchange, resets);
+    };
+    std::thread::scope(|scope| {
+        for case in [Case::UnreadRequests, Case::LateRequest, Case::RefusedUpload] {
+            scope.spawn(move || play_one(case));
+        }
+    });
+}
+
+fn responses_are_lost_without_the_shim(conditions: Conditions) {
+    each_case(conditions, &Preload::None, |case, exchange, resets| {
+        assert!(!exchange.all_complete(), "{case:?}: {exchange:?}");
+        assert!(exchange.saw_reset(), "{case:?}: {exchange:?}");
+        assert!(resets.out_rsts > 0, "{case:?}: {resets:?}");
+    });
+}
+
+fn everything_arrives_with_the_shim(conditions: Conditions) {
+    each_case(conditions, &Preload::shim().expect("shim"), |case, exchange, resets| {
+        assert!(exchange.all_complete() && !exchange.saw_reset(), "{case:?}: {exchange:?}");
+        assert_eq!(resets, Counters::default(), "{case:?}");
+    });
+}
+
+/// For every `name: conditions` a module with a test without the shim and one with it.
+macro_rules! links {
+    ($($name:ident: $delay_ms:literal ms, $loss:literal % lost, $reorder:literal % overtaken;)+) => {$(
+        mod $name {
+            use super::*;
+
+            const CONDITIONS: Conditions = Conditions {
+                delay: Duration::from_millis($delay_ms),
+                loss_percent: $loss,
+                reorder_percent: $reorder,
+                seed: 11,
+            };
+
+            #[test]
+            fn loses_responses_without_the_shim() {
+                netns::isolated(|| responses_are_lost_without_the_shim(CONDITIONS));
+            }
+
+            #[test]
+            fn loses_nothing_with_the_shim() {
+                netns::isolated(|| everything_arrives_with_the_shim(CONDITIONS));
+            }
+        }
+    )+};
+}
+
+links! {
+    next_door: 1 ms, 0.0 % lost, 0.0 % overtaken;
+    across_the_country: 20 ms, 0.0 % lost, 5.0 % overtaken;
+    across_the_ocean: 60 ms, 1.0 % lost, 2.0 % overtaken;
+    bad_radio: 10 ms, 5.0 % lost, 1.0 % overtaken;
+    satellite: 200 ms, 0.0 % lost, 0.0 % overtaken;
+}
