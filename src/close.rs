@@ -140,14 +140,14 @@ pub fn pending() -> usize {
 }
 
 /// Up, so that a time that is not zero never becomes "do not wait".
-fn deadline(timeout: Option<Duration>) -> Deadline {
+pub(crate) fn deadline(timeout: Option<Duration>) -> Deadline {
     let Some(timeout) = timeout else { return Deadline::Default };
     let ms = timeout.as_nanos().div_ceil(1_000_000);
     // The clock of a connection that lingers is good for i32::MAX milliseconds.
     Deadline::Exactly(u32::try_from(ms).unwrap_or(u32::MAX).min(i32::MAX as u32))
 }
 
-fn error(Errno(number): Errno) -> io::Error {
+pub(crate) fn error(Errno(number): Errno) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 

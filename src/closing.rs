@@ -36,7 +36,7 @@ pub enum Handled {
     /// The drain thread has a reference and does the rest.
     HandedOver,
     /// Half-closed where that was ours to do, and what had arrived was discarded, without waiting.
-    Drained,
+    Drained(Outcome),
     /// Untouched.
     Plain,
 }
@@ -99,6 +99,18 @@ pub fn let_go(
     caller: Caller,
     withdraw: &dyn Fn() -> bool,
 ) -> Handled {
+    let_go_reporting(fd, deadline, holding, caller, withdraw, None)
+}
+
+/// [`let_go`], and has the drain thread say how it ended on a copy of the socket `report`.
+pub fn let_go_reporting(
+    fd: Fd,
+    deadline: Deadline,
+    holding: Holding,
+    caller: Caller,
+    withdraw: &dyn Fn() -> bool,
+    report: Option<Fd>,
+) -> Handled {
     config::note_use();
     let (observed, discarded) = match holding {
         Holding::Exclusive(Input::Intact) => observe_by_receiving(fd),
@@ -120,7 +132,7 @@ pub fn let_go(
             if observed.linger_seconds.is_some() {
                 let _ = socket::clear_linger(fd);
             }
-            let request = Request { deadline, task: Task::Drain { input, discarded } };
+            let request = Request { deadline, task: Task::Drain { input, discarded }, report };
             half_close_and_hand_over(fd, request, discarded, caller, withdraw)
         }
     }
@@ -159,7 +171,7 @@ fn end_inline(fd: Fd, outcome: Outcome, discarded: u64) -> Handled {
             None => log::debug(format_args!("{} at once, {discarded} bytes discarded", outcome.name())),
         }
     }
-    Handled::Drained
+    Handled::Drained(outcome)
 }
 
 fn search_later(
@@ -169,7 +181,7 @@ fn search_later(
     caller: Caller,
     withdraw: &dyn Fn() -> bool,
 ) -> Handled {
-    let request = Request { deadline, task: Task::Search(suspicion) };
+    let request = Request { deadline, task: Task::Search(suspicion), report: None };
     if deadline != Deadline::Exactly(0)
         && engine::ready(caller)
         && withdraw()
@@ -184,7 +196,7 @@ fn search_later(
 /// Shuts the read half of `fd` in a few milliseconds, unless its close comes first: then it lingers as if the read
 /// half had never been shut. False where that cannot be had; nothing was done then.
 pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
-    let request = Request { deadline: Deadline::Default, task: Task::ShutRead };
+    let request = Request { deadline: Deadline::Default, task: Task::ShutRead, report: None };
     engine::ready(caller) && engine::hand_over(fd, request)
 }
 

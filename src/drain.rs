@@ -29,6 +29,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The one with that number.
+    pub fn from_number(number: u8) -> Option<Outcome> {
+        use Outcome::*;
+        [Closed, Fin, Reset, Idle, Timeout, Bytes, Evicted].get(number as usize).copied()
+    }
+
     /// Its name in messages and statistics.
     pub fn name(self) -> &'static str {
         match self {

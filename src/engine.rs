@@ -162,7 +162,8 @@ pub fn keep_proc() {
     }
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     if let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", directory) {
-        let _ = handover::send(proc, Request { deadline: Deadline::Default, task: Task::KeepProc });
+        let _ =
+            handover::send(proc, Request { deadline: Deadline::Default, task: Task::KeepProc, report: None });
         let _ = sys::close(proc);
     }
 }
@@ -199,6 +200,10 @@ fn drain_refused(received: handover::Received) {
         Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
     };
     let _ = sys::close(fd);
+    if let Some(report) = request.report {
+        let _ = passing::send_byte(report, Outcome::Closed as u8);
+        let _ = sys::close(report);
+    }
     stats::finish(Outcome::Closed, discarded);
     stats::fallback();
 }

@@ -41,6 +41,8 @@ pub struct Request {
     pub deadline: Deadline,
     /// What is left to do.
     pub task: Task,
+    /// Where to say how it ended ([`crate::Lingering`]): a socket of whoever has the request.
+    pub report: Option<Fd>,
 }
 
 /// What is left to do with a connection.
@@ -123,6 +125,7 @@ impl Request {
                 5 => Task::KeepProc,
                 _ => suspicion(Origin::Accepted),
             },
+            report: None,
         }
     }
 }
@@ -240,7 +243,7 @@ pub fn forget() {
 /// Errors: EBADF without a channel, EAGAIN when the queue is full, ETOOMANYREFS and ENOMEM from the kernel.
 pub fn send(fd: Fd, request: Request) -> sys::Result<()> {
     let channel = channel().ok_or(Errno(libc::EBADF))?;
-    let sent = passing::send_descriptor(channel, fd, &request.encode());
+    let sent = passing::send_descriptors(channel, fd, request.report, &request.encode());
     if QUEUED.fetch_add(1, Ordering::Relaxed) == HIGH_WATER || sent.is_err() {
         HURRY.store(1, Ordering::Relaxed);
         process::futex_wake(&HURRY);
@@ -262,7 +265,10 @@ pub enum Received {
 impl From<Message> for Received {
     fn from(message: Message) -> Received {
         match message.fd {
-            Some(fd) => Received::Connection(fd, Request::decode(message.payload)),
+            Some(fd) => Received::Connection(
+                fd,
+                Request { report: message.second, ..Request::decode(message.payload) },
+            ),
             None if message.length == 0 => Received::Nudge,
             None => Received::Lost,
         }
@@ -310,6 +316,7 @@ mod tests {
                     2 => suspicion(Origin::Accepted),
                     _ => suspicion(Origin::Received),
                 },
+                report: None,
             };
             prop_assert_eq!(Request::decode(request.encode()), request);
         }
@@ -322,8 +329,9 @@ mod tests {
         let request = Request {
             deadline: Deadline::Exactly(7),
             task: Task::Drain { input: Input::Unknown, discarded: 5 },
+            report: None,
         };
-        passing::send_descriptor(channel, payload, &request.encode()).unwrap();
+        passing::send_descriptors(channel, payload, None, &request.encode()).unwrap();
         passing::send_nothing(channel).unwrap();
         let mut messages = Vec::new();
         assert_eq!(receive(channel, passing::BATCH, &mut |received| messages.push(received)), Ok(2));

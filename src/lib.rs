@@ -20,7 +20,8 @@
 //! | where the server | call |
 //! |---|---|
 //! | lets go of a connection: after its last response, on an error, on a timeout | [`close`] |
-//! | does so in a thread that has nothing else to do, or wants to know how it ended | [`close_wait`] |
+//! | does so in a thread that has nothing else to do, and wants to know how it ended | [`close_wait`] |
+//! | wants to know that in an event loop or an async task | [`close_reporting`] |
 //! | stops | [`flush`], with the longest time the stop may take |
 //! | wants to know how many linger | [`pending`] |
 //!
@@ -50,12 +51,13 @@
 //! ```
 //!
 //! [`close`] never blocks and may be called from a task; [`close_wait`] and [`flush`] block and may not, except by way of
-//! `spawn_blocking`. Where the stream was split, reunite its halves first.
+//! `spawn_blocking`. Where the stream was split, reunite its halves first. [`close_reporting`] gives a [`Lingering`], whose descriptor
+//! becomes readable when the connection has ended: wait for it with tokio's `AsyncFd` or its like.
 //!
 //! # Settings
 //!
-//! The variables `LINGER_TIMEOUT_MS`, `LINGER_IDLE_MS`, `LINGER_MAX_MS`, `LINGER_MAX_BYTES`, `LINGER_MAX`, `LINGER_WHEN` and
-//! `LINGER_LOG` of the environment are read at the first call; the manual page liblinger(7) describes them.
+//! The variables `LINGER_TIMEOUT_MS`, `LINGER_IDLE_MS`, `LINGER_MAX_MS`, `LINGER_MAX_BYTES`, `LINGER_MAX_RATE`, `LINGER_MAX`,
+//! `LINGER_MAX_PER_PEER`, `LINGER_WHEN` and `LINGER_LOG` of the environment are read at the first call; the manual page liblinger(7) describes them.
 //!
 //! # Elsewhere
 //!
@@ -108,6 +110,8 @@ mod interruption;
 #[doc(hidden)]
 pub mod lifecycle;
 #[cfg(not(loom))]
+mod lingering;
+#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod log;
 #[cfg(not(loom))]
@@ -132,3 +136,5 @@ pub use close::{close, close_wait, flush, pending};
 #[cfg(not(loom))]
 #[doc(inline)]
 pub use drain::Outcome;
+#[cfg(not(loom))]
+pub use lingering::{close_reporting, Lingering};

@@ -13,6 +13,7 @@ mod collecting;
 mod crowding;
 mod lingering;
 mod peers;
+mod reports;
 mod searching;
 mod shards;
 mod shutting;

@@ -1,6 +1,6 @@
 //! The functions of the crate over real connections: what is lost by dropping a stream, and saved by letting go of it.
 
-use linger::Outcome;
+use linger::{Lingering, Outcome};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -127,4 +127,80 @@ fn a_graceful_stop_waits_for_what_lingers() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(linger::flush(LONG), 0);
     assert_eq!(linger::pending(), 0);
+}
+
+/// Waits for the descriptor as an event loop would; false where it does not become readable.
+fn becomes_readable(lingering: &Lingering, timeout: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: lingering.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, which lives through the call.
+    unsafe { libc::poll(&mut poll, 1, timeout.as_millis() as i32) == 1 }
+}
+
+#[test]
+fn the_end_of_a_connection_that_lingers_is_reported() {
+    let (client, connection, sent) = connect_and_respond();
+    let lingering = linger::close_reporting(connection, None).unwrap();
+    assert_eq!(lingering.outcome().unwrap(), None);
+    assert!(!becomes_readable(&lingering, Duration::from_millis(50)), "nothing has been read yet");
+    assert_eq!(receive(client), (sent, true));
+    assert!(becomes_readable(&lingering, LONG));
+    assert_eq!(lingering.outcome().unwrap(), Some(Outcome::Fin));
+    assert_eq!(lingering.wait().unwrap(), Outcome::Fin, "asked again it says the same");
+}
+
+#[test]
+fn each_end_is_reported_as_what_it_is() {
+    let (client, connection) = connect();
+    let reset = linger::close_reporting(connection, None).unwrap();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    assert_eq!(reset.wait().unwrap(), Outcome::Reset);
+
+    let (_client, connection) = connect();
+    let late = linger::close_reporting(connection, Duration::from_millis(20)).unwrap();
+    assert_eq!(late.wait().unwrap(), Outcome::Timeout);
+
+    let (client, connection) = connect();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(becomes_eof(&connection), "the FIN is here");
+    assert_eq!(linger::close_reporting(connection, None).unwrap().outcome().unwrap(), Some(Outcome::Fin));
+
+    let (_client, connection) = connect();
+    let at_once = linger::close_reporting(connection, Duration::ZERO).unwrap();
+    assert_eq!(at_once.outcome().unwrap(), Some(Outcome::Closed));
+
+    let (one, _other) = UnixStream::pair().unwrap();
+    let plain = linger::close_reporting(OwnedFd::from(one), None).unwrap();
+    assert_eq!(plain.outcome().unwrap(), Some(Outcome::Closed));
+}
+
+fn becomes_eof(connection: &TcpStream) -> bool {
+    connection.set_read_timeout(Some(LONG)).unwrap();
+    connection.peek(&mut [0]).is_ok_and(|length| length == 0)
+}
+
+#[test]
+fn a_report_nobody_waits_for_harms_nobody() {
+    let (client, connection, sent) = connect_and_respond();
+    drop(linger::close_reporting(connection, None).unwrap());
+    assert_eq!(receive(client), (sent, true));
+}
+
+#[test]
+fn many_reports_are_told_apart() {
+    let pairs: Vec<_> = (0..200).map(|_| connect()).collect();
+    let (clients, lingering): (Vec<_>, Vec<_>) = pairs
+        .into_iter()
+        .map(|(client, connection)| (client, linger::close_reporting(connection, None).unwrap()))
+        .unzip();
+    for (i, client) in clients.iter().enumerate() {
+        if i % 2 == 0 {
+            socket2::SockRef::from(client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    drop(clients);
+    for (i, lingering) in lingering.iter().enumerate() {
+        let expected = if i % 2 == 0 { Outcome::Reset } else { Outcome::Fin };
+        assert_eq!(lingering.wait().unwrap(), expected, "connection {i}");
+    }
 }

@@ -92,8 +92,11 @@ fn hand_over(c: &mut Criterion) {
     assert_ne!(handover::reserve(), handover::Reserved::Refused, "no channel");
     let channel = handover::channel().expect("the channel");
     let descriptor = sys::epoll_create().expect("a descriptor");
-    let request =
-        Request { deadline: Deadline::Default, task: Task::Drain { input: Input::Intact, discarded: 0 } };
+    let request = Request {
+        deadline: Deadline::Default,
+        task: Task::Drain { input: Input::Intact, discarded: 0 },
+        report: None,
+    };
     c.bench_function("handover, send, receive and close", |b| {
         b.iter(|| {
             handover::send(descriptor, black_box(request)).expect("send");

@@ -103,7 +103,7 @@ impl Reaper {
     }
 
     fn free(&self) -> usize {
-        self.capacity.saturating_sub(self.order.len())
+        self.capacity.saturating_sub(self.order.len() + self.reports.len())
     }
 
     /// How many messages may be received at once.
@@ -122,6 +122,9 @@ impl Reaper {
             Received::Lost => return stats::finish(Outcome::Closed, 0),
             Received::Nudge => return,
         };
+        if let Some(report) = request.report {
+            self.reports.note(fd, report);
+        }
         match request.task {
             Task::Drain { input, discarded } => {
                 self.shutting.forget(fd);

@@ -7,6 +7,7 @@
 use super::collecting::Collecting;
 use super::crowding::{Crowd, Crowding};
 use super::peers::Peers;
+use super::reports::Reports;
 use super::searching::{Budget, Searching};
 use super::shards::{self, Seat};
 use super::shutting::Shutting;
@@ -60,6 +61,7 @@ pub(super) struct Reaper {
     pub(super) capacity: usize,
     pub(super) publication: Publication,
     crowding: Crowding,
+    pub(super) reports: Reports,
     peers: Peers,
     wheel: Wheel,
     pub(super) order: Order,
@@ -86,6 +88,7 @@ impl Reaper {
             capacity,
             publication: Publication::new(seat.index(), ids, now)?,
             crowding: Crowding::new(ids, config::max_per_peer())?,
+            reports: Reports::new(ids),
             peers: Peers::new(ids)?,
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
@@ -321,6 +324,7 @@ impl Reaper {
         self.peers.report(fd, outcome, discarded, drain.age(self.now));
         let _ = sys::close(fd);
         stats::finish(outcome, discarded);
+        self.reports.tell(fd, outcome);
     }
 
     pub(super) fn drop_as_shared(&mut self, fd: Fd) {

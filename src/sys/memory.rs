@@ -16,6 +16,9 @@ pub unsafe trait Zeroed: Copy {}
 // SAFETY: zero is an integer.
 unsafe impl Zeroed for u64 {}
 
+// SAFETY: zero is an integer.
+unsafe impl Zeroed for u32 {}
+
 /// A fixed array of `T` in pages of its own.
 pub struct Region<T: Zeroed> {
     start: *mut T,

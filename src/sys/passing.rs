@@ -42,6 +42,31 @@ fn name_and_connect(fd: Fd) -> Result<()> {
     }
 }
 
+/// Two Unix sockets, each of which receives what is sent on the other, message by message.
+pub fn pair() -> Result<(Fd, Fd)> {
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let mut both: [c_int; 2] = [-1; 2];
+    // SAFETY: the kernel writes two ints.
+    unsafe { call!(SYS_socketpair, libc::AF_UNIX, kind, 0, both.as_mut_ptr()) }?;
+    Ok((both[0], both[1]))
+}
+
+/// Sends one byte, without waiting, and without SIGPIPE where nobody receives any more.
+pub fn send_byte(fd: Fd, byte: u8) -> Result<()> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the kernel reads one byte.
+    unsafe { call!(SYS_sendto, fd, &byte as *const u8, 1, flags, 0, 0) }.map(drop)
+}
+
+/// The byte that waits to be received, and stays there; `None` after the end, EAGAIN before.
+pub fn look_at_byte(fd: Fd) -> Result<Option<u8>> {
+    let mut byte = 0u8;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    // SAFETY: the kernel writes at most one byte.
+    let length = unsafe { call!(SYS_recvfrom, fd, &mut byte as *mut u8, 1, flags, 0, 0) }?;
+    Ok((length == 1).then_some(byte))
+}
+
 /// Sends an empty datagram, without waiting.
 pub fn send_nothing(channel: Fd) -> Result<()> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -49,11 +74,11 @@ pub fn send_nothing(channel: Fd) -> Result<()> {
     unsafe { call!(SYS_sendto, channel, 0, 0, flags, 0, 0) }.map(drop)
 }
 
-/// Room for one SCM_RIGHTS message with one descriptor (CMSG_SPACE(sizeof(int)) is 24 on 64-bit Linux).
+/// Room for one SCM_RIGHTS message with one or two descriptors (CMSG_SPACE(2 * sizeof(int)) is 24 on 64-bit Linux).
 const CONTROL_WORDS: usize = 3;
 
-/// Sends `payload` and a reference to what `fd` refers to. The caller keeps its own descriptor.
-pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
+/// Sends `payload` and references to what `fd`, and `second` if there is one, refer to. The caller keeps its own descriptors.
+pub fn send_descriptors(channel: Fd, fd: Fd, second: Option<Fd>, payload: &[u8]) -> Result<()> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut part = libc::iovec { iov_base: payload.as_ptr() as *mut c_void, iov_len: payload.len() };
     // SAFETY: all-zero is a valid `msghdr`.
@@ -62,13 +87,18 @@ pub fn send_descriptor(channel: Fd, fd: Fd, payload: &[u8]) -> Result<()> {
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr() as *mut c_void;
     message.msg_controllen = core::mem::size_of_val(&control) as _;
-    // SAFETY: the control buffer has room for one header and one int, aligned to 8 bytes (cmsg(3)).
+    // SAFETY: the control buffer has room for one header and two ints, aligned to 8 bytes (cmsg(3)).
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
-        core::ptr::write_unaligned(libc::CMSG_DATA(header) as *mut c_int, fd);
+        let count = 1 + second.is_some() as usize;
+        (*header).cmsg_len = libc::CMSG_LEN((count * size_of::<c_int>()) as u32) as _;
+        let numbers = libc::CMSG_DATA(header) as *mut c_int;
+        numbers.write_unaligned(fd);
+        if let Some(second) = second {
+            numbers.add(1).write_unaligned(second);
+        }
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         call!(SYS_sendmsg, channel, &message as *const libc::msghdr, flags).map(drop)
     }
@@ -80,7 +110,7 @@ pub const BATCH: usize = 32;
 /// The longest payload that is received whole.
 pub const PAYLOAD_BYTES: usize = 12;
 
-/// A message of [`send_descriptor`] or [`send_nothing`].
+/// A message of [`send_descriptors`] or [`send_nothing`].
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     /// What was sent with it.
@@ -90,6 +120,8 @@ pub struct Message {
     /// The descriptor, which the receiver now owns. `None` where none was sent, or where the receiver's table had no free
     /// number: the kernel then drops the reference (unix(7), MSG_CTRUNC).
     pub fd: Option<Fd>,
+    /// The second one.
+    pub second: Option<Fd>,
 }
 
 /// Receives up to `limit` messages, at most [`BATCH`], with one call (recvmmsg(2)) and hands them to `take` in their order.
@@ -126,15 +158,18 @@ pub fn receive_descriptors(channel: Fd, limit: usize, take: &mut dyn FnMut(Messa
     for (header, payload) in headers.iter().zip(payloads).take(count) {
         let length = (header.msg_len as usize).min(PAYLOAD_BYTES);
         // SAFETY: the kernel filled the control buffer up to `msg_controllen`.
-        let fd = unsafe {
+        let (fd, second) = unsafe {
             let control = libc::CMSG_FIRSTHDR(&header.msg_hdr);
             if control.is_null() || (*control).cmsg_type != libc::SCM_RIGHTS {
-                None
+                (None, None)
             } else {
-                Some(core::ptr::read_unaligned(libc::CMSG_DATA(control) as *const c_int))
+                let numbers = libc::CMSG_DATA(control) as *const c_int;
+                let two =
+                    (*control).cmsg_len as usize >= libc::CMSG_LEN(2 * size_of::<c_int>() as u32) as usize;
+                (Some(numbers.read_unaligned()), two.then(|| numbers.add(1).read_unaligned()))
             }
         };
-        take(Message { payload, length, fd });
+        take(Message { payload, length, fd, second });
     }
     Ok(count)
 }
