@@ -144,6 +144,11 @@ impl Drain {
         self.discarded
     }
 
+    /// Milliseconds since the peer last did anything that was noticed.
+    pub fn quiet_ms(&self, now_ms: u64) -> u32 {
+        self.age(now_ms).saturating_sub(self.last_received.max(self.last_taken))
+    }
+
     /// Whether everything was acknowledged when last looked.
     pub fn acknowledged(&self) -> bool {
         self.unacknowledged == 0

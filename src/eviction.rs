@@ -76,6 +76,13 @@ impl Order {
         }
     }
 
+    /// `id` has that standing, as was seen without its doing anything: it keeps its place where that is not new.
+    pub fn classify(&mut self, id: u32, standing: Standing) {
+        if self.nodes.get(id as usize).is_none_or(|node| node.list != standing as u32 + 1) {
+            self.touch(id, standing);
+        }
+    }
+
     /// Takes `id` out, if it is in.
     pub fn remove(&mut self, id: u32) {
         let Some(node) = self.nodes.get(id as usize).copied().filter(|n| n.list != 0) else {
@@ -96,6 +103,11 @@ impl Order {
         if let Some(count) = self.counts.get_mut(list) {
             *count -= 1;
         }
+    }
+
+    /// The one of that standing that has been quiet for longest.
+    pub fn quietest(&self, standing: Standing) -> Option<u32> {
+        self.heads.get(standing as usize).filter(|head| **head != 0).map(|head| head - 1)
     }
 
     /// The one to close first.
@@ -126,13 +138,19 @@ mod tests {
         /// Against two plain vectors.
         #[test]
         fn orders_as_two_vectors_would(
-            actions in proptest::collection::vec((0u32..12, 0u8..3), 0..200),
+            actions in proptest::collection::vec((0u32..12, 0u8..4), 0..200),
         ) {
             let mut order = Order::new(12).unwrap();
             let mut model: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
             for (id, what) in actions {
+                if what == 3 && model[1].contains(&id) {
+                    order.classify(id, Sending);
+                    prop_assert_eq!(order.all().collect::<Vec<_>>(), model.concat());
+                    continue;
+                }
                 model.iter_mut().for_each(|list| list.retain(|other| *other != id));
                 match what {
+                    3 => { order.classify(id, Sending); model[1].push(id) }
                     0 => order.remove(id),
                     1 => { order.touch(id, Acknowledged); model[0].push(id) }
                     _ => { order.touch(id, Sending); model[1].push(id) }
@@ -142,6 +160,7 @@ mod tests {
                 prop_assert_eq!(order.first(), expected.first().copied());
                 prop_assert_eq!(order.len(), expected.len());
                 prop_assert_eq!(order.of(Acknowledged), model[0].len());
+                prop_assert_eq!(order.quietest(Sending), model[1].first().copied());
             }
         }
     }

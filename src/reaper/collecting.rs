@@ -18,9 +18,11 @@ use crate::sys::{self, passing, process, Fd};
 /// Messages received in one turn.
 const COLLECT: usize = 1024;
 /// Numbers the thread needs for itself, for one batch of messages and for looking through /proc.
-const OWN_NUMBERS: u64 = 8;
+const OWN_NUMBERS: u64 = 10;
 /// A further thread is worth its while from so many free places on.
 const WORTH: usize = 64;
+/// A table with room for fewer is so small because descriptors are dear: no further thread for that.
+const WORTHY_TABLE: usize = 128;
 /// How long after a further thread was refused the next try is made.
 const RECRUIT_AGAIN_MS: u64 = 1000;
 
@@ -172,7 +174,7 @@ impl Reaper {
             super::ring();
             return true;
         }
-        if self.now < self.collecting.recruit_after_ms {
+        if self.now < self.collecting.recruit_after_ms || self.capacity < WORTHY_TABLE {
             return false;
         }
         self.collecting.recruit_after_ms = self.now + RECRUIT_AGAIN_MS;

@@ -288,13 +288,24 @@ impl Reaper {
             (Step::Wait(at), read) => {
                 let at = if let Read::Paused(until) = read { at.min(*until) } else { at };
                 self.wheel.set(fd as u32, at);
-                self.order.touch(fd as u32, standing(&drain));
+                // A look is nothing the peer did: it goes on being quiet.
+                self.order.classify(fd as u32, standing(&drain));
             }
         }
     }
 
+    /// Closes the one whose closing loses least: acknowledged before not, and of these the one that has been quiet for longest.
     pub(super) fn evict(&mut self) {
-        let Some(id) = self.order.first() else { return };
+        let acknowledged = self.order.quietest(Standing::Acknowledged);
+        let sending = self.order.quietest(Standing::Sending);
+        let quiet = |id: u32| self.publication.records.get(id as usize).map_or(0, |d| d.quiet_ms(self.now));
+        let id = match (acknowledged, sending) {
+            // What was acknowledged since the last look has lost nothing of its age by that.
+            (Some(a), Some(s)) if quiet(s) >= quiet(a) && socket::unacknowledged(s as Fd) == Ok(0) => s,
+            (Some(a), _) => a,
+            (None, Some(s)) => s,
+            (None, None) => return,
+        };
         if let Some(drain) = self.publication.records.get(id as usize).copied() {
             self.close(id as Fd, Outcome::Evicted, &drain);
         }

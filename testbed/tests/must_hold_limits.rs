@@ -39,7 +39,7 @@ fn no_more_than_linger_max_linger_and_the_last_ones_do() {
         assert_eq!((statistics.pending, statistics.evicted), (10, AT_ONCE as u64 - 10), "{statistics:?}");
         let thread = closer.anatomy().drain_thread().expect("the drain thread");
         let held = closer.anatomy().descriptors_of_thread(&thread).expect("its table");
-        assert!(held.len() < 10 + 8, "descriptors leak: {held:?}");
+        assert!(held.len() < 10 + 10, "descriptors leak: {held:?}");
         assert_eq!(Counters::read().expect("counters"), Counters::default(), "an eviction sent a reset");
     });
 }
@@ -139,7 +139,7 @@ fn few_descriptors_cost_lingering_but_nothing_else() {
         assert!(resets < all, "all {resets} were reset: {statistics:?}");
         let thread = closer.anatomy().drain_thread().expect("the drain thread");
         let held = closer.anatomy().descriptors_of_thread(&thread).expect("its table");
-        assert!(held.len() < 8, "descriptors leak: {held:?}");
+        assert!(held.len() < 10, "descriptors leak: {held:?}");
         println!("{resets} of {all} were reset, {all} without the shim; {statistics:?}");
     });
 }
