@@ -40,15 +40,23 @@ fn counters() -> &'static Counters {
     unsafe { PUBLISHED.load(Ordering::Acquire).as_ref() }.unwrap_or(&UNPUBLISHED)
 }
 
-/// From now on counting is done there. What was counted so far is added; a count made at this very moment may stay
-/// where only [`snapshot`] finds it.
+/// From now on counting is done there. What was counted so far moves there; a count made at this very moment may stay
+/// behind.
 pub fn publish(there: &'static Counters) {
-    let here = [&UNPUBLISHED.lingered, &UNPUBLISHED.shared, &UNPUBLISHED.fallbacks, &UNPUBLISHED.discarded];
-    let published = [&there.lingered, &there.shared, &there.fallbacks, &there.discarded];
-    PUBLISHED.store(core::ptr::from_ref(there).cast_mut(), Ordering::Release);
-    let pairs = here.into_iter().zip(published);
-    for (from, to) in pairs.chain(UNPUBLISHED.outcomes.iter().zip(&there.outcomes)) {
-        to.fetch_add(from.swap(0, Ordering::SeqCst), Ordering::Relaxed);
+    let before = PUBLISHED.swap(core::ptr::from_ref(there).cast_mut(), Ordering::AcqRel);
+    // SAFETY: null, or what `publish` was given, which lives as long as the process.
+    let before = unsafe { before.as_ref() };
+    for from in before.into_iter().chain([&UNPUBLISHED]) {
+        for (from, to) in from.all().zip(there.all()) {
+            to.fetch_add(from.swap(0, Ordering::SeqCst), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Counters {
+    fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        let Counters { outcomes, lingered, shared, fallbacks, discarded } = self;
+        outcomes.iter().chain([lingered, shared, fallbacks, discarded])
     }
 }
 
@@ -126,10 +134,7 @@ pub fn wait_until_none(until_ms: Option<u64>) -> u32 {
 /// Everything to zero: in a forked child. What its parent publishes is the parent's.
 pub fn reset() {
     PUBLISHED.store(core::ptr::null_mut(), Ordering::Release);
-    let Counters { outcomes, lingered, shared, fallbacks, discarded } = &UNPUBLISHED;
-    for counter in outcomes.iter().chain([lingered, shared, fallbacks, discarded]) {
-        counter.store(0, Ordering::Relaxed);
-    }
+    UNPUBLISHED.all().for_each(|counter| counter.store(0, Ordering::Relaxed));
     PENDING.store(0, Ordering::SeqCst);
 }
 
@@ -178,5 +183,36 @@ pub fn snapshot() -> Snapshot {
         shared: both(|c| &c.shared),
         fallbacks: both(|c| &c.fallbacks),
         discarded: both(|c| &c.discarded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zeros() -> &'static Counters {
+        let zero = || AtomicU64::new(0);
+        Box::leak(Box::new(Counters {
+            outcomes: core::array::from_fn(|_| zero()),
+            lingered: zero(),
+            shared: zero(),
+            fallbacks: zero(),
+            discarded: zero(),
+        }))
+    }
+
+    #[test]
+    fn what_was_counted_moves_to_where_counting_goes_on() {
+        let before = snapshot().discarded;
+        discard(3);
+        let first = zeros();
+        publish(first);
+        discard(4);
+        let second = zeros();
+        publish(second);
+        discard(5);
+        assert!(snapshot().discarded >= before + 12, "other tests count, too");
+        assert!(second.discarded.load(Ordering::Relaxed) >= 12);
+        assert_eq!(first.discarded.load(Ordering::Relaxed), 0);
     }
 }
