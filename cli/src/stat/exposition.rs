@@ -10,7 +10,8 @@ struct Family {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    value: fn(&Subject) -> f64,
+    /// As it is printed: every digit of a counter.
+    value: fn(&Subject) -> String,
 }
 
 const FAMILIES: [Family; 8] = [
@@ -18,49 +19,49 @@ const FAMILIES: [Family; 8] = [
         name: "linger_connections",
         kind: "gauge",
         help: "Connections that linger now.",
-        value: |subject| subject.lingering as f64,
+        value: |subject| subject.lingering.to_string(),
     },
     Family {
         name: "linger_oldest_seconds",
         kind: "gauge",
         help: "How long the oldest of them has lingered; 0 where none does.",
-        value: |subject| subject.oldest.unwrap_or_default().as_secs_f64(),
+        value: |subject| subject.oldest.unwrap_or_default().as_secs_f64().to_string(),
     },
     Family {
         name: "linger_connections_discarded_bytes",
         kind: "gauge",
         help: "Bytes that were discarded of connections that linger now.",
-        value: |subject| subject.lingering_discarded_bytes as f64,
+        value: |subject| subject.lingering_discarded_bytes.to_string(),
     },
     Family {
         name: "linger_drain_threads",
         kind: "gauge",
         help: "Drain threads of the process; 0 where nothing has lingered yet.",
-        value: |subject| subject.drain_threads as f64,
+        value: |subject| subject.drain_threads.to_string(),
     },
     Family {
         name: "linger_lingered_total",
         kind: "counter",
         help: "Connections that were handed to the drain threads.",
-        value: |subject| subject.counts.lingered as f64,
+        value: |subject| subject.counts.lingered.to_string(),
     },
     Family {
         name: "linger_discarded_bytes_total",
         kind: "counter",
         help: "Bytes that were discarded of connections that have ended.",
-        value: |subject| subject.counts.discarded_bytes as f64,
+        value: |subject| subject.counts.discarded_bytes.to_string(),
     },
     Family {
         name: "linger_fallbacks_total",
         kind: "counter",
         help: "Connections that should have lingered and could not.",
-        value: |subject| subject.counts.fallbacks as f64,
+        value: |subject| subject.counts.fallbacks.to_string(),
     },
     Family {
         name: "linger_shared_total",
         kind: "counter",
         help: "Connections that were left to another holder.",
-        value: |subject| subject.counts.shared as f64,
+        value: |subject| subject.counts.shared.to_string(),
     },
 ];
 

@@ -104,7 +104,9 @@ impl Memory {
     }
 
     fn place(&self, number: u64) -> Option<u64> {
-        self.published.records_at.checked_add(number.checked_mul(RECORD_BYTES as u64)?)
+        let at = self.published.records_at.checked_add(number.checked_mul(RECORD_BYTES as u64)?)?;
+        // No file is longer.
+        (at < i64::MAX as u64 / 2).then_some(at)
     }
 
     /// The tables of the network namespace that the thread is in.

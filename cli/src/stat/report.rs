@@ -274,8 +274,8 @@ mod tests {
         assert_eq!(
             lines[..3],
             [
-                " PID  COMMAND        LINGERING  OLDEST  LINGERED    FIN  RESET  TIMEOUT    DISCARDED  SHARED",
-                "4711  nginx                 12   3.2 s     1,234  1,200     20        2      1.5 MiB       3",
+                " PID  COMMAND        LINGERING  OLDEST  LINGERED    FIN  RESET  TIMEOUT  DISCARDED  SHARED",
+                "4711  nginx                 12   3.2 s     1,234  1,200     20        2    1.5 MiB       3",
                 "        each second                        5.0/s  0.5/s                  256 KiB/s",
             ]
         );
