@@ -9,6 +9,7 @@ mod counts;
 mod ends;
 mod exposition;
 mod json;
+mod listing;
 mod memory;
 mod pace;
 mod process;

@@ -3,11 +3,15 @@
 use anstyle::{AnsiColor, Style};
 use linger::drain::Outcome;
 
-use super::census::{Census, Connection, Subject};
+use super::census::{Census, Subject};
 use super::counts::{Counts, OUTCOMES};
+use super::listing;
 use super::pace::Pace;
 use super::table::{Cell, Line, Side, Span, Table};
 use super::units;
+
+/// So many columns are there, whatever they say.
+const ALWAYS: usize = 5;
 
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -36,7 +40,7 @@ impl Report<'_> {
         }
         if self.connections {
             for subject in &self.census.subjects {
-                lines.extend(list(subject));
+                lines.extend(listing::lines(subject));
             }
         }
         let notes: Vec<Line> = self.notes().into_iter().map(|note| vec![Span::new(note, FAINT)]).collect();
@@ -64,7 +68,7 @@ impl Report<'_> {
                 table.add(rates(pace, subject));
             }
         }
-        let left_out = self.width.map_or_else(Vec::new, |width| table.narrow("0", width));
+        let left_out = self.width.map_or_else(Vec::new, |width| table.narrow("0", width, ALWAYS));
         let mut lines = table.lines(STRONG);
         if !left_out.is_empty() {
             let names = left_out.join(", ").to_lowercase();
@@ -91,10 +95,20 @@ impl Report<'_> {
 
 /// What is to be said of processes that may not be looked into.
 pub fn unreadable(count: usize) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some("1 process could not be read: run as root".to_owned()),
-        many => Some(format!("{} processes could not be read: run as root", units::grouped(many as u64))),
+    let what = match count {
+        0 => return None,
+        1 => "1 process".to_owned(),
+        many => format!("{} processes", units::grouped(many as u64)),
+    };
+    Some(format!("{what} could not be read: {}", advise(rustix::process::geteuid().is_root())))
+}
+
+/// To somebody who may not look into a process.
+pub fn advise(root: bool) -> &'static str {
+    if root {
+        "not even by root in here: look from outside of this container or sandbox"
+    } else {
+        "run as root"
     }
 }
 
@@ -164,46 +178,11 @@ fn rates(pace: &Pace, subject: &Subject) -> Vec<Cell> {
     row
 }
 
-fn list(subject: &Subject) -> Vec<Line> {
-    let count = subject.connections.len();
-    let who = format!("{} {}", subject.pid, units::printable(&subject.command));
-    let what = match count {
-        0 => "no connection lingers".to_owned(),
-        1 => "1 connection lingers".to_owned(),
-        many => format!("{} connections linger", units::grouped(many as u64)),
-    };
-    let mut lines = vec![Line::new(), vec![Span::new(who, STRONG), Span::plain(format!(": {what}"))]];
-    if count > 0 {
-        let names = ["PEER", "LOCAL", "STATE"].map(|name| (name, Side::Left));
-        let numbers = ["AGE", "DISCARDED", "UNACKED"].map(|name| (name, Side::Right));
-        let mut table = Table::new(&[names, numbers].concat());
-        subject.connections.iter().for_each(|connection| table.add(cells(connection)));
-        lines.extend(table.lines(STRONG));
-    }
-    lines
-}
-
-fn cells(connection: &Connection) -> Vec<Cell> {
-    let [peer, local, state] = match connection.ends {
-        Some(ends) => [ends.peer.to_string(), ends.local.to_string(), ends.state.to_owned()],
-        None => ["?".to_owned(), "?".to_owned(), "?".to_owned()],
-    };
-    vec![
-        Span::plain(peer),
-        Span::plain(local),
-        Span::plain(state),
-        Span::plain(units::age(connection.age)),
-        Span::plain(units::bytes(connection.discarded_bytes)),
-        Span::plain(units::bytes(connection.unacknowledged_bytes.into())),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::super::counts::Outcomes;
-    use super::super::ends::Ends;
     use super::*;
 
     fn busy() -> Subject {
@@ -244,7 +223,7 @@ mod tests {
                 "   5  lighttpd          0       -         0      0      0     0        0      0        0       0          0          0       0",
                 "",
                 "1 process has the library, and nothing has lingered yet.",
-                "3 processes could not be read: run as root.",
+                &format!("{}.", unreadable(3).expect("there are some")),
             ]
         );
     }
@@ -285,45 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_listed_by_process() {
-        let mut subject = busy();
-        let ends = Ends {
-            local: "[::1]:80".parse().expect("address"),
-            peer: "[2001:db8::7]:50082".parse().expect("address"),
-            state: "FIN-WAIT-2",
-        };
-        let known = Connection {
-            ends: Some(ends),
-            age: Duration::from_secs(75),
-            deadline: Duration::from_secs(30),
-            discarded_bytes: 5000,
-            unacknowledged_bytes: 1,
-        };
-        let unknown = Connection { ends: None, discarded_bytes: 0, ..known };
-        subject.connections = vec![known, unknown];
-        let subjects = vec![subject, Subject::new(5, "a\u{1b}[2J".to_owned())];
-        let census = Census { subjects, unreadable: 0, troubles: Vec::new() };
-        let lines = texts(&Report { connections: true, ..report(&census) }.lines());
-        assert_eq!(
-            lines[4..10],
-            [
-                "4711 nginx: 2 connections linger",
-                "PEER                 LOCAL     STATE            AGE  DISCARDED  UNACKED",
-                "[2001:db8::7]:50082  [::1]:80  FIN-WAIT-2  1 m 15 s    4.9 KiB      1 B",
-                "?                    ?         ?           1 m 15 s        0 B      1 B",
-                "",
-                "5 a\\u{1b}[2J: no connection lingers",
-            ]
-        );
-    }
-
-    #[test]
     fn nobody_at_all() {
         let census = Census { unreadable: 1, ..Census::default() };
         let lines = texts(&report(&census).lines());
-        assert_eq!(
-            lines,
-            ["No process runs with liblinger.", "", "1 process could not be read: run as root."]
-        );
+        let unread =
+            format!("1 process could not be read: {}.", advise(rustix::process::geteuid().is_root()));
+        assert_eq!(lines, ["No process runs with liblinger.", "", unread.as_str()]);
+        assert_eq!(unreadable(0), None);
+        assert!(unreadable(1234).is_some_and(|text| text.starts_with("1,234 processes could not be read: ")));
+        assert_eq!(advise(false), "run as root");
+        assert!(!advise(true).contains("as root"));
     }
 }

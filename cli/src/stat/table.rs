@@ -60,16 +60,16 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Takes out the columns of numbers of which every cell is `text` or empty, if it is wider than `most`, and says which.
-    pub fn narrow(&mut self, text: &str, most: usize) -> Vec<&'static str> {
+    /// Takes out the columns from `first` on of which every cell is `text` or empty, if it is wider than `most`, and says
+    /// which.
+    pub fn narrow(&mut self, text: &str, most: usize, first: usize) -> Vec<&'static str> {
         let mut taken = Vec::new();
         if self.width() <= most {
             return taken;
         }
-        for index in (0..self.columns.len()).rev() {
+        for index in (first..self.columns.len()).rev() {
             let mut cells = self.rows.iter().filter_map(|row| row.get(index));
-            let numbers = self.columns[index].1 == Side::Right;
-            if numbers && cells.all(|cell| cell.text == text || cell.text.is_empty()) {
+            if cells.all(|cell| cell.text == text || cell.text.is_empty()) {
                 taken.insert(0, self.columns.remove(index).0);
                 self.rows.iter_mut().for_each(|row| drop(row.remove(index)));
             }
@@ -175,11 +175,11 @@ mod tests {
     fn columns_of_nothing_are_taken_out_where_it_is_too_wide() {
         let rows = [["7", "0", "0"], ["8", "", "0"]];
         let mut wide = table(&rows);
-        assert_eq!(wide.narrow("0", 17), Vec::<&str>::new());
-        assert_eq!(wide.narrow("0", 16), ["FIN"]);
+        assert_eq!(wide.narrow("0", 17, 0), Vec::<&str>::new());
+        assert_eq!(wide.narrow("0", 16, 2), ["FIN"]);
         assert_eq!(texts(&wide.lines(Style::new())), ["PID  COMMAND", "  7  0", "  8"]);
         let mut needed = table(&[["7", "a", "1"]]);
-        assert_eq!(needed.narrow("0", 1), Vec::<&str>::new());
+        assert_eq!(needed.narrow("0", 1, 0), Vec::<&str>::new());
     }
 
     #[test]

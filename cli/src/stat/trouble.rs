@@ -65,7 +65,10 @@ impl Trouble {
         };
         match &self.kind {
             Kind::Gone => format!("there is no process {pid}: linger stat without a PID lists those there are"),
-            Kind::NotPermitted => format!("{who} may not be looked into: run linger stat as root"),
+            Kind::NotPermitted => {
+                let advice = super::report::advise(rustix::process::geteuid().is_root());
+                format!("{who} may not be looked into: {advice}")
+            }
             Kind::NotLiblinger => format!(
                 "{who} does not run with liblinger: start it with linger run (one that links liblinger.a shows after its \
                  first lingering close)"

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use linger_testbed::closer::{Closer, Start};
+use linger_testbed::closer::{Closer, Start, Way as LetGo};
 use linger_testbed::server::Preload;
 use linger_testbed::{pause, settings, DEADLINE};
 use rustix::process::{set_parent_process_death_signal, Signal};
@@ -123,6 +123,20 @@ pub fn client_of(closer: &mut Closer) -> TcpStream {
     let client = TcpStream::connect(closer.address()).expect("connect");
     closer.tell("accept 1").expect("accept");
     client
+}
+
+/// A process of which `count` connections linger, after one that ended.
+pub fn busy(count: usize) -> (Closer, u32, Vec<TcpStream>) {
+    let (mut closer, pid) = patient_closer();
+    let clients: Vec<_> = (0..=count).map(|_| client_of(&mut closer)).collect();
+    closer.let_go(LetGo::Close, count + 1).expect("close");
+    look_until_lingering(pid, count as u64 + 1);
+    let mut clients = clients.into_iter();
+    let mut first = clients.next().expect("a client");
+    first.write_all(b"late").expect("send");
+    drop(first);
+    look_until_lingering(pid, count as u64);
+    (closer, pid, clients.collect())
 }
 
 /// How the program of subject.c is built.
