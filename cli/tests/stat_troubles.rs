@@ -10,9 +10,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use linger_testbed::netns::isolated;
 use linger_testbed::server::Preload;
+use linger_testbed::{pause, DEADLINE};
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 use rustix::process::{prlimit, Pid, Resource, Rlimit};
 use stat_subjects::{
@@ -72,8 +74,10 @@ fn a_process_that_cannot_publish() {
         prlimit(pid, Resource::Fsize, Rlimit { current: Some(0), maximum: None }).expect("prlimit");
         let _clients = subject.let_go_of(1, V4);
         // The thread may not have its name yet.
-        let started = std::time::Instant::now();
-        while stat_json(subject.pid()).code == 0 && started.elapsed() < linger_testbed::DEADLINE {}
+        let started = Instant::now();
+        while stat_json(subject.pid()).code == 0 && started.elapsed() < DEADLINE {
+            pause(Duration::from_millis(5), "a thread that starts tells nobody");
+        }
         stat_json(subject.pid()).assert_trouble(7, "unpublished");
     });
 }

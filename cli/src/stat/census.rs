@@ -93,29 +93,58 @@ impl Census {
     }
 }
 
-fn examine(process: Process, with_connections: bool) -> Result<Subject, Trouble> {
-    let threads = process.drain_threads()?;
-    let mut memories = Vec::new();
-    let mut other_layout = None;
-    for thread in &threads {
-        match Memory::find(thread) {
-            Ok(Found::Memory(memory)) => memories.push(memory),
-            Ok(Found::OtherLayout(version)) => other_layout = Some(version),
-            Ok(Found::Nothing) => {}
-            Err(error) => match process.trouble(&error) {
-                // The thread is, and the process need not be: the next look tells.
-                Trouble { kind: Kind::Gone, .. } => {}
-                trouble => return Err(trouble),
-            },
+/// What the drain threads of a process publish.
+struct Publications {
+    threads: usize,
+    memories: Vec<Memory>,
+    /// One has another layout, and this version.
+    other_layout: Option<Option<String>>,
+}
+
+/// A drain thread publishes at its very start: one that does not is looked at once more.
+const LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Publications {
+    fn of(process: Process) -> Result<Publications, Trouble> {
+        for _ in 1..LOOKS {
+            let found = Publications::find(process)?;
+            if found.threads == 0 || !found.memories.is_empty() || found.other_layout.is_some() {
+                return Ok(found);
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
+        Publications::find(process)
     }
+
+    fn find(process: Process) -> Result<Publications, Trouble> {
+        let threads = process.drain_threads()?;
+        let mut found = Publications { threads: threads.len(), memories: Vec::new(), other_layout: None };
+        for thread in &threads {
+            match Memory::find(thread) {
+                Ok(Found::Memory(memory)) => found.memories.push(memory),
+                Ok(Found::OtherLayout(version)) => found.other_layout = Some(version),
+                Ok(Found::Nothing) => {}
+                Err(error) => match process.trouble(&error) {
+                    // The thread is, and the process need not be: the next look tells.
+                    Trouble { kind: Kind::Gone, .. } => {}
+                    trouble => return Err(trouble),
+                },
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn examine(process: Process, with_connections: bool) -> Result<Subject, Trouble> {
+    let Publications { threads, memories, other_layout } = Publications::of(process)?;
     if let Some(version) = other_layout {
         return Err(process.with_trouble(Kind::OtherLayout(version)));
     }
     if memories.is_empty() && !process.has_library()? {
         return Err(process.with_trouble(Kind::NotLiblinger));
     }
-    if memories.is_empty() && !threads.is_empty() {
+    if memories.is_empty() && threads > 0 {
         return Err(process.with_trouble(Kind::Unpublished));
     }
     let command = process.command().ok_or_else(|| process.with_trouble(Kind::Gone))?;

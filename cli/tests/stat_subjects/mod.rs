@@ -75,15 +75,16 @@ pub fn look(pid: u32) -> Value {
     told.json()["processes"][0].clone()
 }
 
-/// Looks until it is so.
+/// Looks until it is so. Where the library is linked statically, nothing can be seen before the drain thread is there.
 pub fn look_until(pid: u32, so: impl Fn(&Value) -> bool) -> Value {
     let started = Instant::now();
     loop {
-        let seen = look(pid);
-        if so(&seen) {
+        let told = stat(&[&pid.to_string(), "--json", "--connections"]);
+        let seen = told.json()["processes"][0].clone();
+        if told.code == 0 && so(&seen) {
             return seen;
         }
-        assert!(started.elapsed() < DEADLINE, "it does not come to that: {seen}");
+        assert!(started.elapsed() < DEADLINE, "it does not come to that: {told:?}");
         pause(Duration::from_millis(5), "counters are asked, they do not tell");
     }
 }
