@@ -18,7 +18,8 @@ use linger_testbed::{pause, DEADLINE};
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 use rustix::process::{prlimit, Pid, Resource, Rlimit};
 use stat_subjects::{
-    as_nobody, closer, look, look_until_lingering, patient_closer, stat, stat_as_nobody, Subject, Told, Way,
+    as_nobody, closer, look, look_until_lingering, patient_closer, stat, stat_as_nobody,
+    stat_command_as_nobody, Subject, Told, Way,
 };
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -113,6 +114,22 @@ fn those_that_may_not_be_looked_into_are_counted() {
         assert_eq!(told.code, 1, "{told:?}");
         assert!(told.stderr.ends_with(" could not be read: run as root\n"), "{told:?}");
         assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
+    });
+}
+
+/// /proc may be mounted so that one sees one's own processes only (hidepid, proc(5)): then they are not gone.
+#[test]
+fn a_process_that_proc_hides() {
+    isolated(|| {
+        let (_closer, pid) = patient_closer();
+        let looked = |mount: &str| {
+            let nobody = stat_command_as_nobody(&[&pid.to_string(), "--json"]);
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"]);
+            Told::by(command.arg(nobody.command.get_program()).args(nobody.command.get_args()))
+        };
+        looked("mount -t proc -o hidepid=2 proc /proc").assert_trouble(4, "not_permitted");
+        looked("mount -t proc -o hidepid=0 proc /proc").assert_trouble(4, "not_permitted");
     });
 }
 

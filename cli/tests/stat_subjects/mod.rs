@@ -244,15 +244,28 @@ fn build(way: Way, dir: &Path) -> PathBuf {
     program
 }
 
-/// Runs `linger stat` as a user who is nobody in particular.
-pub fn stat_as_nobody(arguments: &[&str]) -> Told {
+/// A command, and what it needs while it runs.
+pub struct Prepared {
+    pub command: Command,
+    _program: TempDir,
+}
+
+/// `linger stat` as a user who is nobody in particular.
+pub fn stat_command_as_nobody(arguments: &[&str]) -> Prepared {
     use std::os::unix::fs::PermissionsExt;
     // Where everybody can run it.
     let dir = tempfile::Builder::new().prefix("linger-stat-").tempdir().expect("directory");
     let program = dir.path().join("linger");
     std::fs::copy(env!("CARGO_BIN_EXE_linger"), &program).expect("copy");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
-    Told::by(as_nobody(program.as_os_str()).arg("stat").args(arguments))
+    let mut command = as_nobody(program.as_os_str());
+    command.arg("stat").args(arguments);
+    Prepared { command, _program: dir }
+}
+
+/// Runs that.
+pub fn stat_as_nobody(arguments: &[&str]) -> Told {
+    Told::by(&mut stat_command_as_nobody(arguments).command)
 }
 
 /// A program run by nobody in particular.
