@@ -244,7 +244,7 @@ static void more_than_may_linger_evicts_one(const struct way *way)
 
 /* In a second and a half a sender is good for hundreds of megabytes; what is in the queues at the end comes on top. */
 #define SLOW_SENDER_MS 1500
-#define MOST_OF_A_SLOW_SENDER (4 << 20)
+#define MOST_OF_A_SLOW_SENDER (32 << 20)
 
 static void sender_is_held_to_max_rate(const struct way *way)
 {
