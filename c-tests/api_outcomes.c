@@ -320,7 +320,29 @@ static void one_address_has_no_more_than_its_share(const struct way *way)
     require(stats_now().fin == 3);
 }
 
+static void who_is_refused_evicts_nobody(const struct way *way)
+{
+    struct pair stranger = pair_open(FAMILY_IPV6), pairs[2];
+    struct linger_config config = LINGER_CONFIG_INIT;
+
+    (void)way;
+    config.max_connections = 2;
+    require(linger_configure(&config) == 0);
+    require(linger_close(stranger.server, GENEROUS_MS) == 0);
+    for (int i = 0; i < 2; i++) {
+        pairs[i] = pair_open(FAMILY_IPV4);
+        require(linger_close(pairs[i].server, GENEROUS_MS) == 0);
+    }
+    require(becomes_true(one_was_evicted, NULL, GENEROUS_MS));
+    require(close(stranger.client) == 0);
+    require(close(pairs[0].client) == 0);
+    require_nothing_lingers();
+    require(stats_now().fin == 2);
+    require(close(pairs[1].client) == 0);
+}
+
 static const struct scenario scenarios[] = {
+    SCENARIO(who_is_refused_evicts_nobody),
     SCENARIO(sender_is_held_to_max_rate),
     SCENARIO(sender_is_held_to_max_rate_by_who_waits),
     SCENARIO(fin_behind_what_the_rate_holds_back_ends_it),
@@ -349,6 +371,7 @@ int main(int count, char **arguments)
         fresh_trap(sender_is_held_to_max_rate_by_who_waits, "LINGER_MAX_RATE=200000"),
         fresh_trap(fin_behind_what_the_rate_holds_back_ends_it, "LINGER_MAX_RATE=1000"),
         fresh_trap(reset_while_the_rate_holds_back_ends_it, "LINGER_MAX_RATE=1000"),
+        fresh_trap(who_is_refused_evicts_nobody, "LINGER_MAX_PER_PEER=1"),
         fresh_trap(one_address_has_no_more_than_its_share, "LINGER_MAX_PER_PEER=2"),
     };
 

@@ -153,14 +153,12 @@ impl Reaper {
         let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
         let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
         let _ = drain.received(self.now, drained.discarded(), &self.limits);
-        self.make_way();
-        let Some(place) = self.publication.records.get_mut(fd as usize) else {
-            return self.end(fd, Outcome::Evicted, &drain);
-        };
-        if self.crowding.enter(fd) == Crowd::Full {
+        // Who is not admitted needs no way made for it.
+        if fd as usize >= self.publication.records.len() || self.crowding.enter(fd) == Crowd::Full {
             return self.end(fd, Outcome::Evicted, &drain);
         }
-        *place = drain;
+        self.make_way();
+        self.store(fd, drain);
         self.publication.use_place(fd);
         shards::joins();
         if sys::epoll_add(EPOLL, fd, wanted(&read)).is_err() {
