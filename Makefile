@@ -29,7 +29,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
         symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check \
-        bench bench-quick transparency soak attack
+        bench bench-quick transparency soak attack recipes-check
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -58,7 +58,7 @@ demo: all ## Show what a broken close loses and what liblinger saves
 tools: ## Install what the tests and checks need (Debian and Ubuntu, as root)
 	scripts/install-tools
 
-test: tools all unit loom c-tests linked-tests examples-test cli-tests e2e bench-quick ## Run all tests
+test: tools all unit loom c-tests linked-tests examples-test cli-tests e2e recipes-check bench-quick ## Run all tests
 	@echo 'all tests passed'
 
 unit: ## Pure logic: tables and properties
@@ -94,6 +94,9 @@ cli-tests: all ## The linger command, as built and as installed
 # The tests are built without optimisation: what they test is the release build of the library.
 e2e: all ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+recipes-check: all ## The commands and files of docs/recipes, without the library and with it
+	scripts/check-recipes
 
 transparency: all ## Programs with tests of their own, bare and under the shim: a quarter of an hour
 	$(CARGO) test -p linger-testbed --no-fail-fast --test 'transparent_*' --test 'must_hold_calls*' -- \

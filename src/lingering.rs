@@ -18,12 +18,14 @@ use std::time::Duration;
 /// Its descriptor ([`AsFd`]) becomes readable once the connection has ended; [`Lingering::outcome`] then says how. Dropping it
 /// changes nothing for the connection.
 ///
-/// It fits whatever waits for descriptors: poll(2), mio, or tokio's `AsyncFd`:
+/// It fits whatever waits for descriptors: poll(2), mio, or tokio's `AsyncFd` (the example `tokio_server`):
 ///
 /// ```ignore
-/// let lingering = tokio::io::unix::AsyncFd::new(linger::close_reporting(stream.into_std()?, None)?)?;
-/// let _ = lingering.readable().await?;
-/// println!("{:?}", lingering.get_ref().outcome()?);
+/// let report = linger::close_reporting(stream.into_std()?, None)?;
+/// // SAFETY: a report owns its descriptor, and keeps it until it is dropped.
+/// let lingering = unsafe { AsyncFd::register_with_interest(report, Interest::READABLE) }?;
+/// let ended = |lingering: &Lingering| lingering.outcome()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+/// println!("{}", lingering.async_io(Interest::READABLE, ended).await?.name());
 /// ```
 #[derive(Debug)]
 pub struct Lingering {
