@@ -6,6 +6,8 @@
 //! **Invariants:** a descriptor is a plain number that the caller owns or borrows as each function says;
 //! nothing closes one except [`close`] and [`close_range`].
 
+#[cfg(linger_faults)]
+pub mod faults;
 pub mod memory;
 pub mod passing;
 pub mod process;

@@ -31,6 +31,7 @@ pub mod closer;
 pub mod counters;
 pub mod crowd;
 pub mod dialogue;
+pub mod faults;
 pub mod netns;
 pub mod pattern;
 pub mod postgres;
