@@ -15,7 +15,7 @@ MAN := $(OUT)/man
 SHARED := liblinger.so.$(VERSION)
 
 .PHONY: all man demo test check header c-tests install uninstall clean help tools format lint header-check \
-        symbols-check licences unit loom e2e linked-tests
+        symbols-check licences unit loom e2e linked-tests faults faults-library
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace
@@ -56,8 +56,16 @@ linked-tests: all ## C and C++ servers built through an installed linger.pc
 	$(MAKE) -C c-tests check-linked-pc PREFIX=$(CURDIR)/target/stage
 
 # The tests are built without optimisation: what they test is the release build of the library.
-e2e: all ## Real servers
+e2e: all faults-library ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
+
+# Not optimised, with overflow checks.
+faults-library:
+	RUSTFLAGS='--cfg linger_faults' $(CARGO) build -p linger-shim --target-dir target/faults
+
+faults: all faults-library ## Every failure of every system call, injected; FAULTS_SEED=N plays random ones again
+	RUSTFLAGS='--cfg linger_faults' $(CARGO) test -p linger --lib --target-dir target/faults faults
+	$(CARGO) test -p linger-testbed --no-fail-fast --test 'faults*' -- --include-ignored --nocapture
 
 check: format lint header-check symbols-check licences ## What CI checks besides the tests
 

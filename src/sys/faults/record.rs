@@ -5,7 +5,7 @@
 //! | 0 | the next random number |
 //! | 8... | for each part of `LINGER_FAULTS`: calls it concerns, calls refused by it |
 //! | 64... | the last refusals, a word each: errno, from bit 16 on the side, from bit 32 on the call number plus one; word 63 counts them |
-//! | 320... | for each call number: how often outside the drain threads, and in them |
+//! | 2112... | for each call number: how often outside the drain threads, and in them |
 
 use super::super::raw::kernel;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub const REFUSALS: usize = 63;
 /// Where they begin, and how many are kept.
 pub const REFUSALS_AT: usize = 64;
 /// See [`REFUSALS_AT`].
-pub const REFUSALS_KEPT: usize = 256;
+pub const REFUSALS_KEPT: usize = 2048;
 /// Where the calls begin.
 pub const CALLS_AT: usize = REFUSALS_AT + REFUSALS_KEPT;
 /// Call numbers above this one are not counted.
@@ -58,7 +58,9 @@ pub(super) fn open(path: Option<&core::ffi::CStr>) {
     let flags = (libc::O_RDWR | libc::O_CLOEXEC) as usize;
     // SAFETY: the path is NUL-terminated; a fresh mapping overlaps nothing.
     unsafe {
-        let Ok(file) = kernel(libc::SYS_openat, [here, path.as_ptr() as usize, flags, 0, 0, 0]) else { return };
+        let Ok(file) = kernel(libc::SYS_openat, [here, path.as_ptr() as usize, flags, 0, 0, 0]) else {
+            return;
+        };
         let shared = libc::MAP_SHARED as usize;
         if let Ok(start) = kernel(libc::SYS_mmap, [0, WORDS * 8, protection, shared, file, 0]) {
             SHARED.store(start as *mut AtomicU64, Ordering::Release);

@@ -54,6 +54,15 @@ impl Client {
         Ok(client)
     }
 
+    /// Has the server report and end; says nothing more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server.
+    pub fn ask_for_report(server: SocketAddr) -> Result<()> {
+        open(server)?.write_all(b"report\n").context("request")
+    }
+
     /// Behaves so, and says what it got, with the connection if it keeps it.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub struct Surroundings {
 /// If it is not there.
 pub fn library() -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/faults/debug/liblinger.so");
-    ensure!(path.exists(), "{} is missing: run make target/faults/debug/liblinger.so", path.display());
+    ensure!(path.exists(), "{} is missing: run make faults-library", path.display());
     Ok(path.canonicalize()?)
 }
 

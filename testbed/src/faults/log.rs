@@ -11,7 +11,7 @@ const WORDS: usize = CALLS_AT + 2 * 512;
 const PARTS_AT: usize = 8;
 const REFUSALS: usize = 63;
 const REFUSALS_AT: usize = 64;
-const REFUSALS_KEPT: usize = 256;
+const REFUSALS_KEPT: usize = 2048;
 const CALLS_AT: usize = REFUSALS_AT + REFUSALS_KEPT;
 
 /// Deleted on drop.
@@ -81,8 +81,6 @@ impl Log {
         let count = words.get(REFUSALS).copied().unwrap_or(0) as usize;
         let places = (count.saturating_sub(REFUSALS_KEPT)..count).map(|n| REFUSALS_AT + n % REFUSALS_KEPT);
         let entries = places.filter_map(|place| words.get(place));
-        entries
-            .map(|word| ((word >> 32) as i64 - 1, (word & 0xffff) as i32, word >> 16 & 1 == 1))
-            .collect()
+        entries.map(|word| ((word >> 32) as i64 - 1, (word & 0xffff) as i32, word >> 16 & 1 == 1)).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! What the program and its threads hold once nothing lingers any more.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ffi::c_int;
+use std::fs;
 
 use anyhow::Result;
 use serde::Serialize;
