@@ -13,6 +13,7 @@
 //! | `recvmmsg:stall=500@*` | the call is made, half a second late |
 //! | `stall:500` | the drain threads sleep so long before every epoll_pwait(2) |
 //! | `random:7:50` | of 1000 calls 50 fail, each as its manual page allows; 7 is the seed |
+//! | `random:7:50-fstat-close` | but never these |
 //!
 //! `LINGER_FAULTS_LOG` names a file that is mapped ([`record`]) and says, also after a crash, which calls were made and
 //! which were refused. Occurrences are counted over the process and its children.

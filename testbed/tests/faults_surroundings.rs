@@ -192,35 +192,31 @@ fn a_program_that_may_write_no_file_is_not_killed() {
     assert_eq!(conclusion.lost(), 0, "{:?}", conclusion.got);
 }
 
-/// Less than any mapping of the drain thread but the smallest.
-const STEP_KIB: usize = 192;
-/// So many steps with room for everything.
-const ENOUGH: usize = 8;
+/// What a program with so much address space does with a lingering close: how often it could not have one. `None` where it
+/// cannot start, or the loader goes on without the library.
+fn fallbacks_within(kib: u64) -> Option<u64> {
+    let ways = ["close", "shutdown", "dup2", "duplicated", "epoll", "syscall", "close"];
+    let limited = Surroundings { limits: vec![(libc::RLIMIT_AS, kib << 10)], ..Surroundings::default() };
+    let conclusion = session::play(PROGRAM, &with_library(&limited), &ways, 1).expect("session");
+    let Some(statistics) = conclusion.report.map(|report| report.statistics) else {
+        assert_eq!(conclusion.got, [], "{kib} KiB: {:?}", conclusion.wrong);
+        return None;
+    };
+    assert_eq!(conclusion.wrong, Vec::<String>::new(), "{kib} KiB");
+    (statistics.lingered + statistics.fallbacks > 0).then_some(statistics.fallbacks)
+}
 
 #[test]
 #[ignore = "make faults"]
 fn address_space_that_runs_out_anywhere_is_survived() {
-    let ways = ["close", "shutdown", "dup2", "duplicated", "epoll", "syscall", "close"];
-    let mut lived: Vec<(u64, u64)> = Vec::new();
-    // From less than the loader needs to well beyond what the engine does.
-    for kib in (8 << 10..64 << 10).step_by(STEP_KIB) {
-        let limited = Surroundings { limits: vec![(libc::RLIMIT_AS, kib << 10)], ..Surroundings::default() };
-        let conclusion = session::play(PROGRAM, &with_library(&limited), &ways, 1).expect("session");
-        // Too little for the loader, or for the library: then it is the program alone.
-        let Some(statistics) = conclusion.report.map(|report| report.statistics) else {
-            assert_eq!(conclusion.got, [], "{kib} KiB: {:?}", conclusion.wrong);
-            continue;
-        };
-        assert_eq!(conclusion.wrong, Vec::<String>::new(), "{kib} KiB");
-        if statistics.lingered + statistics.fallbacks == 0 {
-            continue;
-        }
-        lived.push((kib, statistics.fallbacks));
-        if lived.iter().rev().take_while(|(_, fallbacks)| *fallbacks == 0).count() == ENOUGH {
-            break;
-        }
-    }
+    let coarse = (4 << 10..128 << 10).step_by(1 << 10);
+    let first = coarse.clone().find(|kib| fallbacks_within(*kib).is_some()).expect("some start");
+    let last =
+        coarse.clone().find(|kib| *kib > first && fallbacks_within(*kib) == Some(0)).expect("some linger");
+    // In steps as small as the smallest mappings of the drain thread.
+    let fine = (first - (1 << 10)..=last).step_by(32);
+    let lived: Vec<_> = fine.filter_map(|kib| Some((kib, fallbacks_within(kib)?))).collect();
     println!("KiB, fallbacks: {lived:?}");
     assert!(lived.iter().any(|(_, fallbacks)| *fallbacks > 0), "there was always room: {lived:?}");
-    assert!(lived.iter().any(|(_, fallbacks)| *fallbacks == 0), "there was never room: {lived:?}");
+    assert_eq!(lived.last().map(|(_, fallbacks)| *fallbacks), Some(0), "{lived:?}");
 }

@@ -32,6 +32,8 @@ pub(super) struct Plan {
     parts: [Part; PARTS],
     seed: AtomicU64,
     per_thousand: AtomicU64,
+    /// Rows of [`CALLS`] that never fail at random, a bit each.
+    spared: [AtomicU64; 2],
 }
 
 impl Plan {
@@ -49,6 +51,7 @@ impl Plan {
             }; PARTS],
             seed: AtomicU64::new(0),
             per_thousand: AtomicU64::new(0),
+            spared: [const { AtomicU64::new(0) }; 2],
         }
     }
 
@@ -66,6 +69,13 @@ impl Plan {
     }
 
     fn read_random(&self, numbers: &str) -> Option<()> {
+        let (numbers, spared) = numbers.split_once('-').unwrap_or((numbers, ""));
+        for name in spared.split('-').filter(|name| !name.is_empty()) {
+            CALLS.iter().find(|call| call.name == name)?;
+            for (row, _) in CALLS.iter().enumerate().filter(|(_, call)| call.name == name) {
+                self.spared.get(row / 64)?.fetch_or(1 << (row % 64), Ordering::Relaxed);
+            }
+        }
         let (seed, per_thousand) = numbers.split_once(':')?;
         self.seed.store(seed.parse().ok()?, Ordering::Relaxed);
         self.per_thousand.store(per_thousand.parse().ok()?, Ordering::Relaxed);
@@ -100,8 +110,13 @@ impl Plan {
             return Effect::None;
         }
         let dice = mix(self.seed.load(Ordering::Relaxed) ^ mix(record::draw()));
-        let row = |call: &&Call| call.number == number && call.command.is_none_or(|c| c == command);
-        let failures = CALLS.iter().find(row).map_or(&[][..], |call| call.failures);
+        let wanted = |call: &Call| call.number == number && call.command.is_none_or(|c| c == command);
+        let Some(row) = CALLS.iter().position(wanted) else { return Effect::None };
+        let spared = self.spared.get(row / 64).map_or(0, |bits| bits.load(Ordering::Relaxed));
+        let failures = CALLS.get(row).map_or(&[][..], |call| call.failures);
+        if spared >> (row % 64) & 1 == 1 {
+            return Effect::None;
+        }
         if dice % 1000 >= per_thousand || failures.is_empty() {
             return Effect::None;
         }
@@ -203,7 +218,15 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        for wrong in ["sendmsg", "sendmsg:EWRONG", "nothing:EIO", "sendmsg:EIO@x", "random:1", "stall:-3"] {
+        for wrong in [
+            "sendmsg",
+            "random:1:2-nothing",
+            "sendmsg:EWRONG",
+            "nothing:EIO",
+            "sendmsg:EIO@x",
+            "random:1",
+            "stall:-3",
+        ] {
             assert_eq!(Plan::new().read(wrong), Err(wrong));
         }
     }
