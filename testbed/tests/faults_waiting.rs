@@ -11,8 +11,8 @@ use linger_testbed::{pause, DEADLINE};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_every-way");
 
-/// More than the drain thread's queue holds.
-const CLOSES: usize = 4000;
+/// More than any queue of the drain thread holds.
+const MOST_CLOSES: usize = 30_000;
 
 struct Server {
     running: Running,
@@ -25,6 +25,7 @@ impl Server {
         let mut environment: Vec<_> =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.push(("LINGER_FAULTS".to_owned(), faults.to_owned()));
+        environment.push(("LINGER_LOG".to_owned(), "debug".to_owned()));
         let library = Some(launch::library().expect("library"));
         let surroundings = Surroundings { library, environment, ..Surroundings::default() };
         let running = Running::start(PROGRAM, &surroundings).expect("start");
@@ -66,7 +67,13 @@ fn the_hooks_do_not_wait_for_the_drain_thread() {
 #[test]
 fn closes_that_the_queue_has_no_room_for_do_not_wait_either() {
     let mut server = Server::start("stall:1000000");
-    for _ in 0..CLOSES {
+    let overflows = (0..MOST_CLOSES).find(|_| {
+        server.let_go("close");
+        server.running.errors().iter().any(|line| line.contains("at once"))
+    });
+    let first = overflows.expect("the queue is full at last");
+    assert!(first > 100, "only {first} connections were handed over first");
+    for _ in 0..100 {
         server.let_go("close");
     }
 }

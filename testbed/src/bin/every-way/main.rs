@@ -5,7 +5,9 @@
 //! wrong it says as `wrong ...`. The request `report` has it wait until nothing lingers, print what it and its threads hold,
 //! and end with the connections it was told to `keep`.
 
+mod answer;
 mod interface;
+mod precautions;
 mod report;
 mod ways;
 

@@ -5,6 +5,8 @@ use std::ffi::c_int;
 
 use anyhow::{bail, ensure, Context, Result};
 
+use crate::answer::answer;
+use crate::precautions::{enter_sandbox, handle_a_signal};
 use crate::{interface, say};
 
 /// What `errno` is before a call that must keep it.
@@ -293,53 +295,7 @@ fn closing(name: &std::ffi::CStr) -> Result<extern "C" fn(c_int, c_int) -> c_int
     interface::closing(name).with_context(|| format!("there is no {name:?}"))
 }
 
-/// As testbed's client expects it: bytes that tell connections and positions apart.
-fn answer(connection: c_int, id: usize, bytes: usize) {
-    // Without memory of its own: where there is little, it is the library that is to find that out.
-    let mut piece = [0u8; 16 * 1024];
-    let mut sent = 0;
-    while sent < bytes {
-        let length = piece.len().min(bytes - sent);
-        for (at, byte) in piece.iter_mut().enumerate().take(length) {
-            *byte = linger_testbed::faults::byte_at(id, sent + at);
-        }
-        // SAFETY: the kernel reads a live slice.
-        let taken = unsafe { libc::send(connection, piece.as_ptr().cast(), length, libc::MSG_NOSIGNAL) };
-        match usize::try_from(taken) {
-            Ok(taken) => sent += taken,
-            // The client left.
-            Err(_) => break,
-        }
-    }
-}
-
 fn set_errno(value: c_int) {
     // SAFETY: the address of the calling thread's errno is always valid.
     unsafe { *libc::__errno_location() = value };
-}
-
-/// A handler that may interrupt itself: where there is one, the engine has to find out whether it is being run.
-fn handle_a_signal() {
-    extern "C" fn ignore(_: c_int) {}
-    // SAFETY: all-zero is a valid `sigaction`; the handler does nothing.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = ignore as extern "C" fn(c_int) as usize;
-        action.sa_flags = libc::SA_NODEFER;
-        libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
-    }
-}
-
-/// A filter that allows everything: what matters is that the program may forbid things from now on.
-///
-/// # Safety
-/// For a child that is about to end.
-unsafe fn enter_sandbox() {
-    let allow = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
-    let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
-    // SAFETY: the program lives until the calls return.
-    unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0);
-    }
 }
