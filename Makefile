@@ -29,7 +29,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
         symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check \
-        bench bench-quick transparency soak attack recipes-check
+        bench bench-quick transparency soak attack recipes-check faults faults-library
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -92,7 +92,7 @@ cli-tests: all ## The linger command, as built and as installed
 	$(CARGO) test -p linger-cli --no-fail-fast
 
 # The tests are built without optimisation: what they test is the release build of the library.
-e2e: all ## Real servers
+e2e: all faults-library ## Real servers
 	$(CARGO) test -p linger-testbed --no-fail-fast
 
 recipes-check: all ## The commands and files of docs/recipes, without the library and with it
@@ -115,6 +115,14 @@ bench: tools all ## Measure every figure on a quiet machine, a quarter of an hou
 bench-quick: all ## See that every figure can be measured; what comes out, in target/bench-quick, means nothing
 	$(CARGO) test -p linger-bench --lib
 	$(OUT)/linger-bench --quick
+
+# Not optimised, with overflow checks.
+faults-library:
+	RUSTFLAGS='--cfg linger_faults' $(CARGO) build -p linger-shim --target-dir target/faults
+
+faults: all faults-library ## Every failure of every system call, injected; FAULTS_SEED=N plays random ones again
+	RUSTFLAGS='--cfg linger_faults' $(CARGO) test -p linger --lib --target-dir target/faults faults
+	$(CARGO) test -p linger-testbed --no-fail-fast --test 'faults*' -- --include-ignored --nocapture
 
 check: format lint header-check symbols-check licences man-check hpp-check doc-check install-check ## What CI checks besides the tests
 

@@ -185,7 +185,15 @@ pub fn disarm(channel: Option<Fd>) {
 /// Drains and closes what is queued in a channel to which no thread listens.
 fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
-    while handover::receive(channel, passing::BATCH, &mut drain_refused).is_ok() {}
+    let mut tries_left = 3;
+    while tries_left > 0 {
+        match handover::receive(channel, passing::BATCH, &mut drain_refused) {
+            Ok(_) => {}
+            Err(e) if e.is(libc::EAGAIN) => return,
+            // It may pass.
+            Err(_) => tries_left -= 1,
+        }
+    }
 }
 
 fn drain_refused(received: handover::Received) {

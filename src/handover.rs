@@ -142,11 +142,15 @@ pub fn channel() -> Option<Fd> {
         return None;
     }
     let ours = Identity { device: DEVICE.load(Ordering::Relaxed), inode: INODE.load(Ordering::Relaxed) };
-    if sys::identity(fd) == Ok(ours) {
-        return Some(fd);
+    match sys::identity(fd) {
+        Ok(identity) if identity == ours => return Some(fd),
+        Ok(_) | Err(Errno(libc::EBADF)) => {
+            // Swept away, and maybe reused: never touch that number again.
+            let _ = CHANNEL.compare_exchange(fd, NONE, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        // Not known now; it may be known again.
+        Err(_) => {}
     }
-    // Swept away, and maybe reused: never touch that number again.
-    let _ = CHANNEL.compare_exchange(fd, NONE, Ordering::AcqRel, Ordering::Relaxed);
     None
 }
 
@@ -168,6 +172,9 @@ pub fn reserve() -> Reserved {
         if channel().is_some() {
             return Reserved::Kept;
         }
+        if number().is_some() {
+            return Reserved::Refused;
+        }
         match CHANNEL.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return if make() { Reserved::Made } else { Reserved::Refused },
             // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
@@ -186,6 +193,9 @@ fn make() -> bool {
         INODE.store(identity.inode, Ordering::Relaxed);
         CHANNEL.store(fd, Ordering::Release);
         return true;
+    }
+    if let Ok(fd) = made {
+        let _ = sys::close(fd);
     }
     CHANNEL.store(NONE, Ordering::Release);
     false

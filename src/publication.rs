@@ -55,6 +55,8 @@ pub struct Publication {
     /// The records, by number in the thread's table.
     pub records: Region<Drain>,
     used: u64,
+    /// Somebody has the address of the counters.
+    counted: bool,
 }
 
 impl Publication {
@@ -62,7 +64,7 @@ impl Publication {
     pub fn new(index: u32, ids: usize, now_ms: u64) -> sys::Result<Publication> {
         match Publication::shared(index, ids, now_ms) {
             Ok(published) => Ok(published),
-            Err(_) => Ok(Publication { header: None, records: Region::new(ids)?, used: 0 }),
+            Err(_) => Ok(Publication { header: None, records: Region::new(ids)?, used: 0, counted: false }),
         }
     }
 
@@ -94,12 +96,13 @@ impl Publication {
             place.store(value, Ordering::Relaxed);
         }
         header.magic.store(MAGIC, Ordering::Release);
-        Ok(Publication { header: Some(mapping), records, used: 0 })
+        Ok(Publication { header: Some(mapping), records, used: 0, counted: false })
     }
 
     /// The counters in it, which outlive the thread: the mapping is never undone.
-    pub fn counters(&self) -> Option<&'static Counters> {
+    pub fn counters(&mut self) -> Option<&'static Counters> {
         let mapping = self.header.as_ref()?;
+        self.counted = true;
         // SAFETY: the mapping stays for the life of the process (see `Drop`), and holds a `Header`, zeros at first.
         Some(unsafe { &(*mapping.start().cast::<Header>()).counters })
     }
@@ -126,7 +129,7 @@ impl Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         // A thread that counts right now still has the address.
-        if let Some(mapping) = self.header.take() {
+        if let Some(mapping) = self.header.take().filter(|_| self.counted) {
             mapping.keep();
         }
     }

@@ -85,6 +85,10 @@ fn create_unsignalled(seat: Seat) -> Result<(), Errno> {
 
 /// Creates the detached thread with a stack of `bytes`, 0 for the default.
 fn create(seat: Seat, bytes: usize) -> Result<(), Errno> {
+    #[cfg(linger_faults)]
+    if let Some(errno) = sys::faults::refused_thread() {
+        return Err(errno);
+    }
     // SAFETY: the attributes are initialised before use and destroyed after; the start routine takes an integer for its
     // argument and never unwinds.
     let error = unsafe {
@@ -115,6 +119,8 @@ fn create(seat: Seat, bytes: usize) -> Result<(), Errno> {
 }
 
 extern "C" fn main(seat: *mut c_void) -> *mut c_void {
+    #[cfg(linger_faults)]
+    sys::faults::enter_drain_thread();
     let seat = Seat::unpack(seat as usize);
     seat.occupy(process::thread());
     process::name_thread(c"linger");

@@ -55,7 +55,11 @@ fn leave_one(fd: Fd, epoll: Fd) -> bool {
         Ok(()) => true,
         Err(e) if e.is(libc::ENOENT) => true,
         // The set is closed. With its last number it is gone, and its registrations with it.
-        Err(_) => !DUPLICATED.load(Ordering::Relaxed) || leave_all(fd),
+        Err(e) if e.is(libc::EBADF) || e.is(libc::EINVAL) => {
+            !DUPLICATED.load(Ordering::Relaxed) || leave_all(fd)
+        }
+        // It may still be registered.
+        Err(_) => false,
     }
 }
 
@@ -63,7 +67,10 @@ fn leave_all(fd: Fd) -> bool {
     for place in &SETS {
         let epoll = place.load(Ordering::Relaxed);
         if epoll >= 0 {
-            let _ = sys::epoll_remove(epoll, fd);
+            let removed = sys::epoll_remove(epoll, fd);
+            if removed.is_err_and(|e| ![libc::ENOENT, libc::EBADF, libc::EINVAL].contains(&e.0)) {
+                return false;
+            }
         }
     }
     !OVERFLOW.load(Ordering::Relaxed)

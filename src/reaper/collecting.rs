@@ -48,10 +48,11 @@ impl Collecting {
 impl Reaper {
     /// Whether this thread is the one that receives now; sees to it that the channel wakes it, or no longer does.
     pub(super) fn listen(&mut self) -> bool {
-        let receives = self.seat.receives();
+        // What waits in the channel of a former crew is nobody else's.
+        let receives = self.seat.receives() || (!self.seat.current() && self.collecting.listening);
         // One that waits for a further thread must not be woken by what it has no room for.
         let wanted = receives && !(self.collecting.recruit.is_some() && self.free() == 0);
-        if wanted != self.collecting.listening {
+        if wanted != self.collecting.listening && (wanted || self.seat.current()) {
             // What waits there has waited for this thread.
             self.collecting.ripe = COLLECT;
             let done = if wanted {
@@ -62,6 +63,11 @@ impl Reaper {
             self.collecting.listening = wanted && done.is_ok();
         }
         receives
+    }
+
+    /// Whether it receives, but is not woken by what arrives.
+    pub(super) fn deaf(&self) -> bool {
+        self.seat.receives() && !self.collecting.listening
     }
 
     /// Receives what waits in the channel. Whether more may be waiting.
@@ -154,7 +160,8 @@ impl Reaper {
         if self.crowded() && !self.pass_on() {
             self.collecting.stuck = self.collecting.recruit.is_none();
         } else {
-            self.collecting.stuck = self.free() == 0 && shards::lingering() >= self.max;
+            let alone = shards::lingering() >= self.max || !self.seat.current();
+            self.collecting.stuck = self.free() == 0 && alone;
         }
     }
 

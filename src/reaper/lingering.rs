@@ -24,6 +24,7 @@ use crate::sys::memory::Zeroed;
 use crate::sys::socket;
 use crate::sys::{self, process, Fd};
 use crate::wheel::Wheel;
+use core::sync::atomic::AtomicU32;
 
 // SAFETY: integers only. The zero value is never used: `new` writes an entry before it is read.
 unsafe impl Zeroed for Drain {}
@@ -38,6 +39,8 @@ const UPLOAD_BYTES: u64 = 256 << 10;
 const LOW_WATER: i32 = 1 << 20;
 /// Deadlines handled in one turn; the rest have theirs right after it.
 const TURN_DEADLINES: usize = 1024;
+/// How often the thread looks where nothing wakes it.
+const UNHEARD_MS: u64 = 50;
 /// Places for the thread's own numbers, for a batch just received, and for what is being searched or shut.
 const SPARE_PLACES: usize = 256;
 
@@ -202,7 +205,13 @@ impl Reaper {
     /// Waits for events, at most `timeout_ms`, and handles them. Whether the channel had news.
     pub(super) fn handle_events(&mut self, timeout_ms: i32) -> bool {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
-        let count = sys::epoll_wait(EPOLL, &mut events, timeout_ms).unwrap_or(0);
+        let waited = sys::epoll_wait(EPOLL, &mut events, timeout_ms);
+        if waited.is_err_and(|e| !e.is(libc::EINTR)) {
+            // It cannot be waited for: look at everything now and then, but never spin.
+            let never = AtomicU32::new(0);
+            process::futex_wait(&never, 0, UNHEARD_MS);
+        }
+        let count = waited.unwrap_or(0);
         self.now = process::now_ms();
         let mut arrived = false;
         for event in events.iter().take(count) {
@@ -235,7 +244,9 @@ impl Reaper {
                 }
                 self.store(fd, drain);
                 if let Read::Paused(_) = read {
-                    let _ = sys::epoll_modify(EPOLL, fd, wanted(&read));
+                    if sys::epoll_modify(EPOLL, fd, wanted(&read)).is_err() {
+                        return self.close(fd, Outcome::Closed, &drain);
+                    }
                     return self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
                 }
                 self.order.touch(fd as u32, standing(&drain));
@@ -269,8 +280,8 @@ impl Reaper {
             return self.close(fd, outcome, &drain);
         }
         self.store(fd, drain);
-        if self.limits.max_rate > 0 {
-            let _ = sys::epoll_modify(EPOLL, fd, wanted(&read));
+        if self.limits.max_rate > 0 && sys::epoll_modify(EPOLL, fd, wanted(&read)).is_err() {
+            return self.close(fd, Outcome::Closed, &drain);
         }
         self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
     }
@@ -345,7 +356,9 @@ impl Reaper {
     pub(super) fn sleep_ms(&self) -> i32 {
         let now = process::now_ms();
         let search = self.searching.iter().any(Option::is_some).then_some(self.budget.available_ms());
-        match self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).min() {
+        let deaf = self.deaf().then_some(now + UNHEARD_MS);
+        match self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).chain(deaf).min()
+        {
             None => -1,
             Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
         }

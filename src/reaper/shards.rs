@@ -7,7 +7,7 @@
 //! **Promises:** atomics only: nothing here waits or makes a system call.
 //!
 //! **Invariants:** a crew is all threads of one channel; a thread of a former crew, whose channel the program swept away,
-//! neither receives nor passes on. An eviction that is asked of a shard is made there, so that the limit holds.
+//! passes nothing on. An eviction that is asked of a shard is made there, so that the limit holds.
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 

@@ -6,6 +6,8 @@
 //! **Invariants:** a descriptor is a plain number that the caller owns or borrows as each function says;
 //! nothing closes one except [`close`] and [`close_range`].
 
+#[cfg(linger_faults)]
+pub mod faults;
 pub mod memory;
 pub mod passing;
 pub mod process;
@@ -162,7 +164,15 @@ pub fn epoll_remove(epoll: Fd, fd: Fd) -> Result<()> {
 /// Waits for events, at most `timeout_ms` (-1: without limit). **Blocks.**
 pub fn epoll_wait(epoll: Fd, events: &mut [libc::epoll_event], timeout_ms: i32) -> Result<usize> {
     // SAFETY: the kernel writes at most `events.len()` events; no signal mask is passed.
-    unsafe { call!(SYS_epoll_pwait, epoll, events.as_mut_ptr(), events.len(), timeout_ms, 0, 8) }
+    let waited =
+        unsafe { call!(SYS_epoll_pwait, epoll, events.as_mut_ptr(), events.len(), timeout_ms, 0, 8) };
+    #[cfg(target_arch = "x86_64")]
+    if waited.is_err_and(|e| e.is(libc::ENOSYS) || e.is(libc::EPERM)) {
+        // A filter that knows the older call only.
+        // SAFETY: as above.
+        return unsafe { call!(SYS_epoll_wait, epoll, events.as_mut_ptr(), events.len(), timeout_ms) };
+    }
+    waited
 }
 
 /// Waits until `fd` is readable, hung up or in error, at most `timeout_ms`. **Blocks.**

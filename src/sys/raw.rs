@@ -21,13 +21,18 @@ impl Errno {
 /// The result of a system call.
 pub type Result<T> = core::result::Result<T, Errno>;
 
+#[cfg(linger_faults)]
+pub use super::faults::syscall;
+#[cfg(not(linger_faults))]
+pub use kernel as syscall;
+
 /// Makes a system call with up to six arguments.
 ///
 /// # Safety
 /// The arguments must be valid for the call `number`, as its man page says.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub unsafe fn syscall(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
+pub unsafe fn kernel(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
     let result: isize;
     // SAFETY: the caller vouches for the arguments; rcx and r11 are what `syscall` clobbers (AMD64 ABI, A.2.1).
     unsafe {
@@ -54,7 +59,7 @@ pub unsafe fn syscall(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
 /// The arguments must be valid for the call `number`, as its man page says.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub unsafe fn syscall(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
+pub unsafe fn kernel(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
     let result: isize;
     // SAFETY: the caller vouches for the arguments; the kernel preserves every register but x0.
     unsafe {

@@ -39,6 +39,7 @@ pub mod crowd;
 pub mod demo;
 pub mod dialogue;
 pub mod family_trace;
+pub mod faults;
 pub mod interface;
 pub mod link;
 pub mod netns;

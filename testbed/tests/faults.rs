@@ -1,0 +1,148 @@
+//! Every failure of every system call the engine makes, injected into a server that lets go of connections in every way.
+//! Needs a liblinger.so that is built for it: `make faults` runs all of it, `make test` a part.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use linger_testbed::faults::cases::{self, Case};
+use linger_testbed::faults::launch::Surroundings;
+use linger_testbed::faults::session::{self, LINKED, PRELOADED};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_every-way");
+
+/// At the same time: they mostly wait.
+const WORKERS: usize = 6;
+
+/// A case that goes wrong, and why.
+struct Known {
+    /// `LINGER_FAULTS` begins so.
+    faults: &'static str,
+    /// Whether it does each time; then the test fails as soon as it does not.
+    always: bool,
+    why: &'static str,
+}
+
+const NOT_RECEIVED: &str =
+    "where nothing can be received, what waits in the channel stays there: no end for the peer";
+
+const KNOWN: &[Known] = &[
+    Known { faults: "recvmmsg:ENOMEM@*", always: true, why: NOT_RECEIVED },
+    Known { faults: "recvmsg:ENOMEM@*", always: true, why: NOT_RECEIVED },
+    Known { faults: "recvmsg:EPERM@*", always: true, why: NOT_RECEIVED },
+    Known { faults: "recvmsg:ENOSYS@*", always: true, why: NOT_RECEIVED },
+];
+
+/// Known to go wrong at any place, see [`KNOWN`]: where failures are random these calls work, or nothing else would be seen.
+const SPARED: &[&str] = &["recvmmsg", "recvmsg"];
+
+struct Tally {
+    wrong: Vec<String>,
+    known: Vec<String>,
+    unreached: Vec<String>,
+    played: usize,
+}
+
+fn play_all(cases: &[Case], ways: &[&str], linked: bool, rounds: usize) -> Tally {
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally { wrong: Vec::new(), known: Vec::new(), unreached: Vec::new(), played: 0 });
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = cases::play(PROGRAM, case, ways, linked, rounds);
+                    tally.lock().expect("tally").note(case, outcome);
+                }
+            });
+        }
+    });
+    tally.into_inner().expect("tally")
+}
+
+impl Tally {
+    fn note(&mut self, case: &Case, outcome: anyhow::Result<cases::Outcome>) {
+        self.played += 1;
+        let faults = &case.faults;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return self.wrong.push(format!("{faults}: {error:#}")),
+        };
+        let known = KNOWN.iter().find(|known| faults.starts_with(known.faults));
+        match (outcome.conclusion.wrong.is_empty(), known) {
+            (true, Some(Known { always: true, why, .. })) => {
+                self.wrong.push(format!("{faults} goes well: not known any more: {why}"));
+            }
+            (false, Some(known)) => self.known.push(format!("{faults}: {}", known.why)),
+            (false, None) => self.wrong.push(format!("{faults}: {:#?}", outcome.conclusion.wrong)),
+            (true, _) => {}
+        }
+        if !outcome.unknown.is_empty() {
+            self.wrong.push(format!("system calls without a row in calls.rs: {:?}", outcome.unknown));
+        }
+        if outcome.refused == 0 && !faults.starts_with("random") {
+            if case.certain {
+                self.wrong.push(format!("{faults}: no such call was made"));
+            } else {
+                self.unreached.push(faults.clone());
+            }
+        }
+    }
+
+    fn require(self) {
+        println!("{} cases; the call was not made a second time in {:?}", self.played, self.unreached);
+        println!("{} known to go wrong:\n{}", self.known.len(), self.known.join("\n"));
+        assert!(self.wrong.is_empty(), "{} complaints:\n{}", self.wrong.len(), self.wrong.join("\n"));
+    }
+}
+
+#[test]
+fn without_the_library_late_words_cost_the_response() {
+    let ways: Vec<_> = PRELOADED.iter().copied().filter(|way| !way.starts_with("linger")).collect();
+    let conclusion = session::play(PROGRAM, &Surroundings::default(), &ways, 1).expect("session");
+    assert_eq!(conclusion.wrong, Vec::<String>::new());
+    assert!(conclusion.lost() >= ways.len(), "{:?}", conclusion.got);
+}
+
+#[test]
+fn without_failures_nothing_is_lost() {
+    let nothing = Case { faults: String::new(), settings: &[], certain: false };
+    for (ways, linked) in [(PRELOADED, false), (LINKED, true)] {
+        let outcome = cases::play(PROGRAM, &nothing, ways, linked, 1).expect("session");
+        assert_eq!(outcome.conclusion.wrong, Vec::<String>::new());
+        // The process ends: only a preloaded library has a say in that.
+        let lost = usize::from(linked);
+        assert!(outcome.conclusion.lost() <= lost, "{:?}", outcome.conclusion.got);
+    }
+}
+
+#[test]
+fn one_failure_of_each_call_is_survived() {
+    play_all(&cases::few(), PRELOADED, false, 1).require();
+}
+
+#[test]
+#[ignore = "make faults"]
+fn every_failure_is_survived_where_preloaded() {
+    play_all(&cases::all(), PRELOADED, false, 1).require();
+}
+
+#[test]
+#[ignore = "make faults"]
+fn every_failure_is_survived_where_linked() {
+    let mut cases = cases::all();
+    cases.iter_mut().for_each(|case| case.certain = false);
+    play_all(&cases, LINKED, true, 1).require();
+}
+
+#[test]
+#[ignore = "make faults"]
+fn random_failures_are_survived() {
+    let first = match std::env::var("FAULTS_SEED") {
+        Ok(seed) => seed.parse().expect("FAULTS_SEED is a number"),
+        Err(_) => u64::from(std::process::id()) << 16,
+    };
+    println!("seeds {first} to {}: FAULTS_SEED={first} plays them again", first + 99);
+    let count =
+        std::env::var("FAULTS_COUNT").map_or(100, |count| count.parse().expect("FAULTS_COUNT is a number"));
+    let cases: Vec<_> = (first..first + count).map(|seed| cases::random(seed, SPARED)).collect();
+    play_all(&cases, PRELOADED, false, 2).require();
+}
