@@ -31,7 +31,7 @@ run() {
     program=$1 mode=$2
     case $mode in
     bare) set -- "$out/bare/$program" ;;
-    preload) set -- LD_PRELOAD="$library" "$out/bare/$program" ;;
+    preload) set -- LD_PRELOAD="$runtime$library" "$out/bare/$program" ;;
     linked) set -- LD_LIBRARY_PATH="$out/lib" "$out/linked/$program" ;;
     esac
     # shellcheck disable=SC2046 # settings are words
@@ -59,6 +59,18 @@ report() {
         grep -a -E 'FAILED|ERROR|errno:|error:' "$log" | sed 's/^/      /'
     fi
 }
+
+# A sanitizer's runtime must come before all else that is preloaded.
+case ${SANITIZE:-} in
+'') runtime='' ;;
+address) runtime="$(realpath "$(cc -print-file-name=libasan.so)") " ;;
+undefined) runtime="$(realpath "$(cc -print-file-name=libubsan.so)") " ;;
+thread) runtime="$(realpath "$(cc -print-file-name=libtsan.so)") " ;;
+*)
+    echo "SANITIZE is '$SANITIZE', not address, undefined or thread" >&2
+    exit 2
+    ;;
+esac
 
 # The loader looks for the SONAME, the build makes only the plain name.
 if [ -e "$library" ]; then

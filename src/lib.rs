@@ -46,6 +46,9 @@ pub mod log;
 pub mod publication;
 #[cfg(not(loom))]
 mod reaper;
+#[cfg(all(test, loom))]
+#[path = "reaper/shards.rs"]
+mod shards;
 #[cfg(not(loom))]
 pub mod stats;
 #[cfg(not(loom))]
