@@ -104,3 +104,5 @@ uninstall: ## Remove what install put there
 
 clean: ## Remove what was built
 	$(CARGO) clean
+
+include scripts/watching.mk

@@ -51,7 +51,6 @@ mod reaper;
 mod shards;
 #[cfg(not(loom))]
 pub mod stats;
-#[cfg(not(loom))]
 pub mod sys;
 #[cfg(not(loom))]
 pub mod verdict;
