@@ -13,6 +13,8 @@ pub struct Peer {
     stream: TcpStream,
     received: usize,
     ended: bool,
+    /// A call of its own reported that the connection was reset; the kernel says so once.
+    reset: bool,
 }
 
 /// How the response ended.
@@ -28,12 +30,14 @@ impl Peer {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(GENEROUS))?;
         stream.set_write_timeout(Some(GENEROUS))?;
-        Ok(Peer { stream, received: 0, ended: false })
+        Ok(Peer { stream, received: 0, ended: false, reset: false })
     }
 
     /// Whether it could send. What a server does not read fills its queue, so little is sent.
     pub fn send(&mut self, bytes: usize) -> bool {
-        !self.ended && self.stream.write_all(&vec![b'?'; bytes]).is_ok()
+        let sent = !self.ended && self.stream.write_all(&vec![b'?'; bytes]).is_ok();
+        self.reset |= !sent && !self.ended;
+        sent
     }
 
     pub fn end(&mut self) {
@@ -50,6 +54,7 @@ impl Peer {
         let mut bytes = [0; 65536];
         while self.received < most {
             match self.stream.read(&mut bytes) {
+                Ok(0) if self.reset => return Ok((self.received, End::Reset)),
                 Ok(0) => return Ok((self.received, End::Fin)),
                 Ok(count) => {
                     for byte in &bytes[..count] {
