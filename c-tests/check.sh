@@ -65,7 +65,7 @@ sanitizer_settings_of() {
     case ${SANITIZE:-} in
     # The stack of the library must be the stack: src/interruption.rs looks through it.
     rust-address) echo "ASAN_OPTIONS=$common:detect_leaks=0:detect_stack_use_after_return=0" ;;
-    address) echo "ASAN_OPTIONS=$common:detect_leaks=$leaks:detect_stack_use_after_return=1" ;;
+    address) echo "ASAN_OPTIONS=$common:detect_leaks=$leaks" ;;
     undefined) echo "UBSAN_OPTIONS=$common:print_stacktrace=1" ;;
     # A child of a process with threads starts a drain thread of its own, and some programs end with a thread running:
     # the runtime would object to both.
