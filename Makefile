@@ -192,3 +192,5 @@ include packages.mk
 
 clean: ## Remove what was built
 	$(CARGO) clean
+
+include scripts/watching.mk

@@ -25,17 +25,71 @@ runs_in() {
     case $1-$2 in
     api_*-bare) return 1 ;;
     esac
+    bears_sanitizer "$1" "$2" || {
+        echo "left out with SANITIZE=$SANITIZE: $2 $1"
+        return 1
+    }
+}
+
+# What cannot be had with a sanitizer in the program, and why. Nothing here is left out of a run without one.
+bears_sanitizer() {
+    case ${SANITIZE:-}-$2-$1 in
+    # They take threads and memory away, which the runtimes need themselves.
+    *address-*-trap_exhaustion | *thread-*-trap_exhaustion) return 1 ;;
+    # They forbid themselves system calls the runtimes make.
+    *address-*-way_sandbox | *thread-*-way_sandbox) return 1 ;;
+    # They preload other libraries before the runtime, and a program built with its own.
+    *address-*-way_stacked | *thread-*-way_stacked | *address-*-way_constructor | rust-thread-*-way_constructor) return 1 ;;
+    # The shell they start has no runtime, or does not bear one.
+    thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn) return 1 ;;
+    # The runtime has a thread of its own, which outlives the program's last.
+    *thread-*-way_exit) return 1 ;;
+    # Two threads use one descriptor, its subject; tsan.supp needs names, which only an instrumented program has.
+    rust-thread-*-trap_other_thread | rust-thread-*-trap_double_close) return 1 ;;
+    # The runtime wants more of an alternate stack than the smallest one has.
+    *thread-*-way_handlers | rust-address-*-way_handlers) return 1 ;;
+    esac
+}
+
+# SIGSEGV: a handler that may nest, as the runtimes install one, makes the library doubt whether it runs in a handler
+# (src/interruption.rs), which costs a connection its drain. Core: an instrumented liblinger.so has the runtime call
+# our setrlimit before there is a shadow memory.
+common=disable_coredump=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0
+
+sanitizer_settings_of() {
+    # What a thread that is cancelled or a process that ends abruptly had open is leaked: that is their subject.
+    case ${SANITIZE:-}-$1 in
+    *-way_cancel | *-way_stdio) leaks=0 ;;
+    *) leaks=1 ;;
+    esac
+    case ${SANITIZE:-} in
+    # The stack of the library must be the stack: src/interruption.rs looks through it.
+    rust-address) echo "ASAN_OPTIONS=$common:detect_leaks=0:detect_stack_use_after_return=0" ;;
+    address) echo "ASAN_OPTIONS=$common:detect_leaks=$leaks" ;;
+    undefined) echo "UBSAN_OPTIONS=$common:print_stacktrace=1" ;;
+    # A child of a process with threads starts a drain thread of its own, and some programs end with a thread running:
+    # the runtime would object to both.
+    *thread) echo "TSAN_OPTIONS=$common:die_after_fork=0:report_thread_leaks=0:suppressions=$PWD/tsan.supp" ;;
+    esac
 }
 
 run() {
     program=$1 mode=$2
     case $mode in
     bare) set -- "$out/bare/$program" ;;
-    preload) set -- LD_PRELOAD="$library" "$out/bare/$program" ;;
+    preload) set -- LD_PRELOAD="$runtime$library" "$out/bare/$program" ;;
     linked) set -- LD_LIBRARY_PATH="$out/lib" "$out/linked/$program" ;;
     esac
+    # VALGRIND: a tool of valgrind's to run the programs under.
+    if [ -n "${VALGRIND:-}" ]; then
+        eval "last=\${$#}"
+        [ "$mode" = preload ] && set -- LD_PRELOAD="$library" || set -- LD_LIBRARY_PATH="$out/lib"
+        set -- "$@" valgrind -q --tool="$VALGRIND" --error-exitcode=99 --trace-children=yes \
+            --suppressions="$PWD/valgrind.supp" "$last"
+    fi
     # shellcheck disable=SC2046 # settings are words
-    timeout -k 5 300 env LINGER_TEST_MODE="$mode" $(settings_of "$program") "$@"
+    timeout -k 5 300 env LINGER_TEST_MODE="$mode" $(settings_of "$program") \
+        $(sanitizer_settings_of "$program") "$@"
 }
 
 count() {
@@ -59,6 +113,19 @@ report() {
         grep -a -E 'FAILED|ERROR|errno:|error:' "$log" | sed 's/^/      /'
     fi
 }
+
+# The runtime of gcc's sanitizers must come before all else that is preloaded.
+case ${SANITIZE:-} in
+# rust-*: in the programs, see scripts/sanitize-rust.
+'' | rust-address | rust-thread) runtime='' ;;
+address) runtime="$(realpath "$(cc -print-file-name=libasan.so)") " ;;
+undefined) runtime="$(realpath "$(cc -print-file-name=libubsan.so)") " ;;
+thread) runtime="$(realpath "$(cc -print-file-name=libtsan.so)") " ;;
+*)
+    echo "SANITIZE is '$SANITIZE', not address, undefined, thread, rust-address or rust-thread" >&2
+    exit 2
+    ;;
+esac
 
 # The loader looks for the SONAME, the build makes only the plain name.
 if [ -e "$library" ]; then

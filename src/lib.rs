@@ -119,10 +119,12 @@ pub mod log;
 pub mod publication;
 #[cfg(not(loom))]
 mod reaper;
+#[cfg(all(test, loom))]
+#[path = "reaper/shards.rs"]
+mod shards;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod stats;
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod sys;
 #[cfg(not(loom))]

@@ -7,23 +7,40 @@
 //! and taken by the one that closes it, before the number is free. Facts that are stale, because a close went past us,
 //! only cost a look at the real socket: no verdict rests on them alone.
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use engine::sys::Fd;
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Numbers from here on are not watched: their connections get the plain close. It is the most Linux gives a
 /// process by default (fs.nr_open).
+#[cfg(not(loom))]
 const NUMBERS: usize = 1 << 20;
-
+#[cfg(not(loom))]
 static FACTS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
 /// The value of [`FORKS`] when the connection came to this process.
+#[cfg(not(loom))]
 static BORN: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 /// Goes up before every fork, and in the child.
+#[cfg(not(loom))]
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
+#[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-
 /// No number above this one ever was a connection.
+#[cfg(not(loom))]
 static HIGHEST: AtomicU32 = AtomicU32::new(0);
+
+// The same for tests/fds_interleavings.rs, made anew for each interleaving.
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref FACTS: [AtomicU64; 4] = core::array::from_fn(|_| AtomicU64::new(0));
+    static ref BORN: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
+    static ref FORKS: AtomicU32 = AtomicU32::new(1);
+    static ref GENERATION: AtomicU32 = AtomicU32::new(0);
+    static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
+}
 
 /// What a number is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,10 +215,20 @@ pub(crate) fn unforked(fd: Fd) -> bool {
     born == FORKS.load(Ordering::SeqCst)
 }
 
+/// How many forks there were, for [`born_after`].
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::SeqCst)
+}
+
 /// A new descriptor with a role; all older facts of the number are gone.
 pub(crate) fn born(fd: Fd, role: Role) {
+    born_after(forks(), fd, role);
+}
+
+/// [`born`], where `forks` were counted before the call that made the descriptor: a fork during that call may have copied it.
+pub(crate) fn born_after(forks: u32, fd: Fd, role: Role) {
     if let Some(b) = usize::try_from(fd).ok().and_then(|n| BORN.get(n)) {
-        b.store(FORKS.load(Ordering::SeqCst), Ordering::Relaxed);
+        b.store(forks, Ordering::Relaxed);
     }
     if let Some(p) = place(fd) {
         p.store(Facts(0).with_role(role).0, Ordering::Relaxed);
@@ -286,6 +313,11 @@ pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
 
 /// A fork is about to happen: what lives now may be shared from now on.
 pub(crate) fn before_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// The fork has happened, in the parent: what was given out while it was about to happen may be shared, too.
+pub(crate) fn after_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
 }
 

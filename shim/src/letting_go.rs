@@ -59,6 +59,10 @@ fn end_known(fd: Fd) {
         return;
     }
     let facts = fds::take(fd);
+    // The drain thread may still hold it, to shut its read half: whatever becomes of it, nothing must be heard of it any more.
+    if facts.read_shut() {
+        epolls::leave(fd, facts);
+    }
     if let Some(holding) = holding(fd, facts, false) {
         closing::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
     }

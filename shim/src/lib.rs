@@ -7,6 +7,8 @@
 //! **Invariant:** three tiers, never mixed: `close` (what the program calls) -> `real::close` (the next in the chain)
 //! -> `sys::close` (the kernel). The engine uses only the last.
 
+// Under loom only tests/fds_interleavings.rs is built.
+#![cfg(not(loom))]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)

@@ -63,6 +63,7 @@ unsafe extern "C" fn before_fork() {
 
 /// In the parent: the child holds what it holds.
 unsafe extern "C" fn after_fork() {
+    fds::after_fork();
     family::reference_made();
 }
 

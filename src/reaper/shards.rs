@@ -9,10 +9,17 @@
 //! **Invariants:** a crew is all threads of one channel; a thread of a former crew, whose channel the program swept away,
 //! passes nothing on. An eviction that is asked of a shard is made there, so that the limit holds.
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// How many threads there are at most: with the usual limit of 1024 descriptors some 60,000 connections.
+#[cfg(not(loom))]
 pub(super) const MOST: usize = 64;
+/// As many as a model needs.
+#[cfg(loom)]
+const MOST: usize = 3;
 
 /// What a shard tells the others of itself.
 struct Desk {
@@ -28,25 +35,52 @@ struct Desk {
     failed: AtomicBool,
 }
 
-static DESKS: [Desk; MOST] = [const {
-    Desk {
-        thread: AtomicI32::new(0),
-        room: AtomicU32::new(0),
-        acknowledged: AtomicU32::new(0),
-        evictions: AtomicU32::new(0),
-        failed: AtomicBool::new(false),
-    }
-}; MOST];
+/// An empty desk. Not a function: loom's atomics are not made at compile time.
+macro_rules! vacant_desk {
+    () => {
+        Desk {
+            thread: AtomicI32::new(0),
+            room: AtomicU32::new(0),
+            acknowledged: AtomicU32::new(0),
+            evictions: AtomicU32::new(0),
+            failed: AtomicBool::new(false),
+        }
+    };
+}
 
-/// The crew of the present channel.
-static CREW: AtomicU32 = AtomicU32::new(0);
-/// Seats taken in it, and threads that have not ended.
-static TAKEN: AtomicU32 = AtomicU32::new(0);
-static RUNNING: AtomicU32 = AtomicU32::new(0);
-/// The index of the one that receives.
-static RECEIVER: AtomicU32 = AtomicU32::new(0);
-/// How many connections linger in all crews.
-static LINGERING: AtomicU32 = AtomicU32::new(0);
+#[cfg(not(loom))]
+static DESKS: [Desk; MOST] = [const { vacant_desk!() }; MOST];
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref DESKS: [Desk; MOST] = core::array::from_fn(|_| vacant_desk!());
+}
+
+/// Declares statics; under loom they are made anew for each interleaving.
+macro_rules! shared {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
+        $(
+            #[cfg(not(loom))]
+            $(#[$doc])*
+            static $name: $type = $value;
+        )*
+        #[cfg(loom)]
+        loom::lazy_static! {
+            $(static ref $name: $type = $value;)*
+        }
+    };
+}
+
+shared! {
+    /// The crew of the present channel.
+    CREW: AtomicU32 = AtomicU32::new(0);
+    /// Seats taken in it, and threads that have not ended.
+    TAKEN: AtomicU32 = AtomicU32::new(0);
+    RUNNING: AtomicU32 = AtomicU32::new(0);
+    /// The index of the one that receives.
+    RECEIVER: AtomicU32 = AtomicU32::new(0);
+    /// How many connections linger in all crews.
+    LINGERING: AtomicU32 = AtomicU32::new(0);
+}
 
 /// A shard's place among the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +94,7 @@ impl Seat {
     pub(super) fn first() -> Seat {
         let crew = CREW.fetch_add(1, Ordering::SeqCst).wrapping_add(1) & 0xff_ffff;
         CREW.store(crew, Ordering::SeqCst);
-        for desk in &DESKS {
+        for desk in DESKS.iter() {
             desk.clear();
         }
         TAKEN.store(1, Ordering::SeqCst);
@@ -160,7 +194,7 @@ impl Seat {
 
     fn others(self) -> impl Iterator<Item = (u32, &'static Desk)> {
         let taken = if self.current() { TAKEN.load(Ordering::SeqCst) } else { 0 };
-        (0..taken).zip(&DESKS).filter(move |(index, _)| *index != self.index)
+        (0..taken).zip(DESKS.iter()).filter(move |(index, _)| *index != self.index)
     }
 
     /// Has another shard that has room for `worth` connections receive from now on; false where there is none.
@@ -231,12 +265,12 @@ pub(super) fn threads() -> impl Iterator<Item = i32> {
 pub(super) fn forget() {
     CREW.fetch_add(1, Ordering::SeqCst);
     LINGERING.store(0, Ordering::SeqCst);
-    for desk in &DESKS {
+    for desk in DESKS.iter() {
         desk.clear();
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -276,3 +310,7 @@ mod tests {
         assert!(successor.receives());
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "shards_interleavings.rs"]
+mod interleavings;

@@ -13,8 +13,9 @@ hook! {
     /// *Passes through when* the gate is closed. *errno:* of the real call.
     /// *Signal safety:* async-signal-safe; a cancellation point.
     fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+        let forks = fds::forks();
         let accepted = real::accept(fd, address, length);
-        after_accept(fd, accepted);
+        after_accept(fd, accepted, forks);
         accepted
     }
 }
@@ -22,21 +23,23 @@ hook! {
 hook! {
     /// As [`accept`].
     fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int {
+        let forks = fds::forks();
         let accepted = real::accept4(fd, address, length, flags);
-        after_accept(fd, accepted);
+        after_accept(fd, accepted, forks);
         accepted
     }
 }
 
-pub(super) fn after_accept(listener: Fd, accepted: Fd) {
+/// `forks` were counted before the call.
+pub(super) fn after_accept(listener: Fd, accepted: Fd, forks: u32) {
     if accepted >= 0 && gate::is_open() {
-        errno::kept(|| note(listener, accepted));
+        errno::kept(|| note(listener, accepted, forks));
     }
 }
 
-fn note(listener: Fd, accepted: Fd) {
+fn note(listener: Fd, accepted: Fd, forks: u32) {
     if listens_for_tcp(listener) {
-        fds::born(accepted, Role::Accepted);
+        fds::born_after(forks, accepted, Role::Accepted);
         // The channel is made now: a server at its descriptor limit could not make it later.
         core::prepare();
     } else {

@@ -28,8 +28,9 @@ hook! {
                 shutdown::shut(fd, b as c_int, |how| real(number, a, how as usize) as c_int).into()
             }
             libc::SYS_accept | libc::SYS_accept4 => {
+                let forks = fds::forks();
                 let accepted = real(number, a, b);
-                accept::after_accept(fd, accepted as c_int);
+                accept::after_accept(fd, accepted as c_int, forks);
                 accepted
             }
             libc::SYS_connect => {

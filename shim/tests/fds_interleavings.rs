@@ -1,0 +1,129 @@
+//! What is known of descriptor numbers, under every interleaving of the threads that make, mark and close them.
+//!
+//! The kernel's part is played: a number belongs to whoever accepted it until it is closed, and a fork is a moment at which
+//! what is open becomes shared.
+
+#![cfg(loom)]
+
+#[allow(dead_code)]
+#[path = "../src/fds.rs"]
+mod fds;
+
+use fds::Role;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::Arc;
+use loom::thread;
+
+/// Two threads close one number: the facts go to one of them, so that it is half-closed and handed over once.
+#[test]
+fn of_two_that_close_one_number_one_gets_the_facts() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let other = thread::spawn(|| fds::take(1).connection());
+        let here = fds::take(1).connection();
+        assert!(other.join().unwrap() ^ here);
+        assert!(fds::facts(1).none());
+    });
+}
+
+/// A thread that marks a number while another closes it: either the one that closes sees the mark, or nothing is left that
+/// would pass for a connection.
+#[test]
+fn a_mark_that_comes_late_makes_no_connection() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let marking = thread::spawn(|| fds::mark_sent(1));
+        let taken = fds::take(1);
+        marking.join().unwrap();
+        assert!(taken.connection());
+        assert!(!fds::facts(1).connection());
+        assert!(taken.sent() || fds::facts(1).none() || fds::facts(1).sent());
+    });
+}
+
+/// Marks of different threads do not undo each other.
+#[test]
+fn no_mark_is_lost() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let other = thread::spawn(|| fds::mark_sent(1));
+        fds::mark_read_shut(1);
+        fds::enter_epoll(1, 3);
+        other.join().unwrap();
+        let facts = fds::facts(1);
+        assert!(facts.sent() && facts.read_shut() && facts.connection());
+        assert_eq!(facts.epolls(), fds::Epolls::Known([Some(3), None]));
+    });
+}
+
+/// Whoever closes a number while another thread duplicates it learns that it is shared, or closed it before.
+#[test]
+fn a_duplicate_is_never_taken_for_the_only_one() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let duplicating = thread::spawn(|| fds::duplicate(1, 2));
+        duplicating.join().unwrap();
+        let closing = thread::spawn(|| fds::take(1));
+        let second = fds::take(2);
+        let first = closing.join().unwrap();
+        assert!(first.duplicated() && second.duplicated());
+        assert!(first.connection() && second.connection());
+    });
+}
+
+/// A connection that was accepted before a fork is known to be shared from the moment the child may have it.
+#[test]
+fn a_fork_is_seen_by_whoever_closes_after_it() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let child_has_it = Arc::new(AtomicBool::new(false));
+        let forking = {
+            let child_has_it = child_has_it.clone();
+            thread::spawn(move || {
+                fds::before_fork();
+                child_has_it.store(true, Ordering::SeqCst);
+            })
+        };
+        let shared = child_has_it.load(Ordering::SeqCst);
+        if shared {
+            assert!(!fds::unforked(1), "the child has it, too");
+        }
+        forking.join().unwrap();
+        assert!(!fds::unforked(1));
+    });
+}
+
+/// A number that was closed and accepted anew knows nothing of what it was.
+#[test]
+fn a_number_born_anew_is_unforked_again() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        fds::before_fork();
+        let other = thread::spawn(|| fds::born(2, Role::Accepted));
+        fds::take(1);
+        fds::born(1, Role::Accepted);
+        other.join().unwrap();
+        assert!(fds::unforked(1) && fds::unforked(2));
+    });
+}
+
+/// A connection that the kernel gives out around a fork, whose accept(2) hook notes it whenever it comes to it.
+#[test]
+fn a_fork_between_accept_and_its_note_is_seen() {
+    loom::model(|| {
+        let open = Arc::new(AtomicBool::new(false));
+        let accepting = {
+            let open = open.clone();
+            thread::spawn(move || {
+                let forks = fds::forks(); // the accept hook, before the call
+                open.store(true, Ordering::SeqCst); // real::accept returns
+                fds::born_after(forks, 1, Role::Accepted); // after_accept
+            })
+        };
+        fds::before_fork(); // the atfork handler
+        let child_has_it = open.load(Ordering::SeqCst); // fork(2) copies the table
+        fds::after_fork(); // the atfork handler of the parent
+        accepting.join().unwrap();
+        assert!(!(child_has_it && fds::unforked(1)), "taken for exclusive, though the child has it");
+    });
+}
