@@ -11,6 +11,7 @@
 //! | `epoll_ctl.1:ENOSPC` | with 1 for the command (EPOLL_CTL_ADD), see [`calls::command_of`] |
 //! | `thread:EAGAIN` | pthread_create(3) |
 //! | `recvmmsg:stall=500@*` | the call is made, half a second late |
+//! | `recvmmsg:PANIC@2:thread` | a defect of ours in the place of the call |
 //! | `stall:500` | the drain threads sleep so long before every epoll_pwait(2) |
 //! | `random:7:50` | of 1000 calls 50 fail, each as its manual page allows; 7 is the seed |
 //! | `random:7:50-fstat-close` | but never these |
@@ -52,6 +53,7 @@ pub fn refused_thread() -> Option<Errno> {
     prepare();
     match decide(THREAD, &[0; 6]) {
         Effect::Fail(errno) => Some(Errno(errno)),
+        Effect::Panic => defect(),
         Effect::Stall(ms) => {
             sleep(ms);
             None
@@ -74,6 +76,7 @@ pub unsafe fn syscall(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
             sleep(ms);
             call()
         }
+        Effect::Panic => defect(),
         Effect::Fail(errno) => {
             // close(2) frees the number whatever it answers.
             if number == libc::SYS_close {
@@ -82,6 +85,11 @@ pub unsafe fn syscall(number: libc::c_long, args: [usize; 6]) -> Result<usize> {
             Err(Errno(errno))
         }
     }
+}
+
+#[allow(clippy::panic)]
+fn defect() -> ! {
+    panic!("injected");
 }
 
 fn decide(number: libc::c_long, args: &[usize; 6]) -> Effect {

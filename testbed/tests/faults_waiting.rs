@@ -78,6 +78,35 @@ fn closes_that_the_queue_has_no_room_for_do_not_wait_either() {
     }
 }
 
+/// SECURITY.md, "What a defect of ours does".
+#[test]
+fn a_panic_in_the_drain_thread_ends_that_thread_alone() {
+    for panic in ["recvmmsg:PANIC@2:thread", "epoll_pwait:PANIC@3:thread", "epoll_ctl.1:PANIC@3:thread"] {
+        let mut server = Server::start(panic);
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            for way in ["close", "shutdown", "linger_close"] {
+                clients.push(server.let_go(way));
+            }
+            pause(Duration::from_millis(10), "the thread has its turn between two closes");
+        }
+        let report = server.report();
+        assert!(
+            report.thread_tables.is_empty(),
+            "{panic}: a drain thread is there: {:?}",
+            report.thread_tables
+        );
+        // The channel.
+        assert!(report.more_descriptors.len() <= 1, "{panic}: {:?}", report.more_descriptors);
+        assert_eq!(report.pending, 0, "{panic}: nobody lingers any more");
+        assert!(
+            report.statistics.fallbacks > 0,
+            "{panic}: the rest is drained inline: {:?}",
+            report.statistics
+        );
+    }
+}
+
 /// What is refused, so that the drain thread cannot be had.
 const REFUSALS: &[&str] = &[
     "thread:EAGAIN@*",

@@ -10,6 +10,7 @@ pub(super) enum Effect {
     None,
     Fail(i32),
     Stall(u64),
+    Panic,
 }
 
 /// One part of `LINGER_FAULTS`; `number` is -2 where there is none.
@@ -17,7 +18,7 @@ struct Part {
     number: AtomicI64,
     /// The command, plus one; 0: whatever it is.
     command: AtomicU64,
-    /// An errno; a stall is a negative number of milliseconds.
+    /// An errno; a stall is a negative number of milliseconds, and a panic is [`PANIC`].
     effect: AtomicI64,
     first: AtomicU64,
     last: AtomicU64,
@@ -26,6 +27,7 @@ struct Part {
 }
 
 const VACANT: i64 = -2;
+const PANIC: i64 = i64::MIN;
 pub(super) const PARTS: usize = 16;
 
 pub(super) struct Plan {
@@ -139,6 +141,7 @@ impl Part {
 
     fn effect(&self) -> Effect {
         match self.effect.load(Ordering::Relaxed) {
+            PANIC => Effect::Panic,
             stall if stall < 0 => Effect::Stall(stall.unsigned_abs()),
             errno => Effect::Fail(errno as i32),
         }
@@ -163,6 +166,7 @@ impl Part {
         let (call, effect) = rest.split_once(':')?;
         let effect = match effect.strip_prefix("stall=") {
             Some(ms) => stall(ms)?,
+            None if effect == "PANIC" => PANIC,
             None => ERRNOS.iter().find(|(name, _)| *name == effect)?.1.into(),
         };
         self.set(call, effect, first, last, side)
