@@ -191,9 +191,9 @@ fn the_counters_of_a_forked_child_are_its_own() {
 fn drain_threads_of_one_process_are_summed() {
     isolated(|| {
         let (mut closer, pid) = patient_closer();
-        closer.tell("limit 64").expect("setrlimit");
+        closer.tell("limit 256").expect("setrlimit");
         let mut crowd = Crowd::of(closer.address());
-        let (rounds, each) = (6, 20);
+        let (rounds, each) = (6, 80);
         for round in 1..=rounds {
             closer.accept(&mut crowd, each).expect("connections");
             closer.let_go(LetGo::Close, each).expect("close");
