@@ -120,7 +120,7 @@ bench-quick: all ## See that every figure can be measured; what comes out, in ta
 faults-library:
 	RUSTFLAGS='--cfg linger_faults' $(CARGO) build -p linger-shim --target-dir target/faults
 
-faults: all faults-library ## Every failure of every system call, injected; FAULTS_SEED=N plays random ones again
+faults: all faults-library ## Every failure of every system call, injected; FAULTS_SEED=N plays random ones again, FAULTS_ONLY=recvm those of some calls
 	RUSTFLAGS='--cfg linger_faults' $(CARGO) test -p linger --lib --target-dir target/faults faults
 	$(CARGO) test -p linger-testbed --no-fail-fast --test 'faults*' -- --include-ignored --nocapture
 

@@ -19,12 +19,12 @@ pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
     config::note_use();
     let observed = closing::observe(fd);
     let verdict = verdict::decide(&observed, config::when());
-    if matches!(verdict, Verdict::Close(_)) {
+    // With SO_LINGER still set close(2) would wait a second time.
+    let plainly = matches!(verdict, Verdict::Close(_))
+        || (observed.linger_seconds.is_some() && socket::clear_linger(fd).is_err());
+    if plainly {
         sys::close(fd)?;
         return Ok(Outcome::Closed);
-    }
-    if observed.linger_seconds.is_some() {
-        let _ = socket::clear_linger(fd);
     }
     let (outcome, discarded) = match verdict {
         Verdict::Linger if socket::shut_write(fd).is_ok() => drain(fd, deadline),

@@ -129,8 +129,10 @@ pub fn let_go_reporting(
             end_inline(fd, Outcome::Fin, rest + u64::from(discarded))
         }
         (Verdict::Linger, Holding::Exclusive(input)) => {
-            if observed.linger_seconds.is_some() {
-                let _ = socket::clear_linger(fd);
+            // With the option still set the last close waits, and that would not be the program's own.
+            if observed.linger_seconds.is_some() && socket::clear_linger(fd).is_err() {
+                stats::discard(discarded.into());
+                return Handled::Plain;
             }
             let request = Request { deadline, task: Task::Drain { input, discarded }, report };
             half_close_and_hand_over(fd, request, discarded, caller, withdraw)

@@ -10,7 +10,6 @@
 use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Request, Reserved, Task};
-use crate::input;
 use crate::interruption;
 use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
@@ -168,51 +167,66 @@ pub fn keep_proc() {
     }
 }
 
-/// The thread could not be had: what was queued in `channel` meanwhile is drained by the caller.
+/// The thread could not be had: what was queued in `channel` meanwhile is closed, see [`empty`].
 pub fn refuse(channel: Option<Fd>) {
     LIFE.refuse(process::now_ms());
     empty(channel);
 }
 
-/// The thread met a defect: all it held is gone, and there will be no other. What waits in `channel` is drained by the
-/// caller.
+/// The thread met a defect, or cannot receive: all it held is gone, and there will be no other. What waits in `channel` is closed,
+/// see [`empty`].
 pub fn disarm(channel: Option<Fd>) {
     LIFE.disarm();
     empty(channel);
     stats::forget_pending();
 }
 
-/// Drains and closes what is queued in a channel to which no thread listens.
+/// Ends what is queued in a channel to which no thread listens, as the plain close would have. Nothing of it gets a number in the
+/// program's table, where another thread may be waiting for that number to become free.
 fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
     let mut tries_left = 3;
     while tries_left > 0 {
-        match handover::receive(channel, passing::BATCH, &mut drain_refused) {
-            Ok(_) => {}
+        match empty_one(channel) {
+            Ok(()) => {}
             Err(e) if e.is(libc::EAGAIN) => return,
             // It may pass.
             Err(_) => tries_left -= 1,
         }
     }
+    if passing::purge(channel).is_ok() {
+        stats::forget_pending();
+    }
 }
 
-fn drain_refused(received: handover::Received) {
+fn empty_one(channel: Fd) -> sys::Result<()> {
+    let next = handover::look(channel)?;
+    // The program may have a thread that waits for its read half to be shut: no close would do that.
+    if next.is_some_and(|request| request.task == Task::ShutRead) {
+        return handover::receive(channel, 1, &mut shut_refused).map(drop);
+    }
+    let Some(request) = handover::drop_next(channel)? else { return Ok(()) };
+    match request.task {
+        Task::KeepProc => {}
+        Task::Drain { discarded, .. } => refused(discarded),
+        Task::Search(_) | Task::ShutRead => refused(0),
+    }
+    Ok(())
+}
+
+fn shut_refused(received: handover::Received) {
     let handover::Received::Connection(fd, request) = received else { return };
-    if request.task == Task::KeepProc {
+    if request.task == Task::ShutRead {
+        let _ = socket::shut_read(fd);
+    }
+    for fd in request.report.into_iter().chain([fd]) {
         let _ = sys::close(fd);
-        return;
     }
-    let discarded = match request.task {
-        Task::Drain { discarded, .. } => input::discard_what_is_here(fd) + u64::from(discarded),
-        Task::Search(_) | Task::KeepProc => 0,
-        Task::ShutRead => socket::shut_read(fd).map_or(0, |()| 0),
-    };
-    let _ = sys::close(fd);
-    if let Some(report) = request.report {
-        let _ = passing::send_byte(report, Outcome::Closed as u8);
-        let _ = sys::close(report);
-    }
-    stats::finish(Outcome::Closed, discarded);
+    refused(0);
+}
+
+fn refused(discarded: u32) {
+    stats::finish(Outcome::Closed, discarded.into());
     stats::fallback();
 }
 

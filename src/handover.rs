@@ -291,6 +291,17 @@ pub fn receive(channel: Fd, limit: usize, take: &mut dyn FnMut(Received)) -> sys
     passing::receive_descriptors(channel, limit, &mut |message| take(message.into()))
 }
 
+/// What waits next in `channel`, and stays there; `None` for a wake-up, EAGAIN for nothing.
+pub fn look(channel: Fd) -> sys::Result<Option<Request>> {
+    Ok(passing::look_at_payload(channel)?.map(Request::decode))
+}
+
+/// Takes the next message out of `channel` and drops the references that came with it: no number is taken for them. `None` for a
+/// wake-up, EAGAIN for nothing.
+pub fn drop_next(channel: Fd) -> sys::Result<Option<Request>> {
+    Ok(passing::receive_without_descriptors(channel)?.map(Request::decode))
+}
+
 /// Wakes the drain thread, wherever it sleeps.
 pub fn nudge() {
     HURRY.store(1, Ordering::SeqCst);

@@ -189,8 +189,15 @@ impl Reaper {
     fn live_and_end(mut self) {
         self.live();
         self.close_all();
-        let seat = self.seat;
+        let (seat, broken) = (self.seat, self.broken());
         drop(self);
+        // A former crew's channel ends with this thread's table.
+        if broken && seat.current() {
+            log::debug(format_args!(
+                "nothing can be received from the program any more: closing plainly from now on"
+            ));
+            engine::disarm(own_channel(seat));
+        }
         // The others sleep.
         ring();
         if seat.leave() {
@@ -201,7 +208,7 @@ impl Reaper {
 
     fn live(&mut self) {
         let mut collecting = true;
-        while STOP.load(Ordering::SeqCst) == 0 {
+        while STOP.load(Ordering::SeqCst) == 0 && !self.broken() {
             let receives = self.listen();
             if receives && collecting {
                 process::futex_wait(&handover::HURRY, 0, TICK_MS);

@@ -140,7 +140,10 @@ pub fn reset() {
 
 /// The drain thread is gone, and what it held with it.
 pub fn forget_pending() {
-    PENDING.store(0, Ordering::SeqCst);
+    let lost = PENDING.swap(0, Ordering::SeqCst);
+    if let Some(closed) = counters().outcomes.get(Outcome::Closed as usize) {
+        closed.fetch_add(lost.into(), Ordering::Relaxed);
+    }
     process::futex_wake(&PENDING);
 }
 

@@ -23,6 +23,8 @@ const OWN_NUMBERS: u64 = 10;
 const WORTH: usize = 64;
 /// A table with room for fewer is so small because descriptors are dear: no further thread for that.
 const WORTHY_TABLE: usize = 128;
+/// Nothing can be received any more where each try has failed for so long.
+const UNRECEIVED_MS: u64 = 500;
 /// How long after a further thread was refused the next try is made.
 const RECRUIT_AGAIN_MS: u64 = 1000;
 
@@ -35,13 +37,22 @@ pub(super) struct Collecting {
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
+    /// Since when receiving has failed.
+    failing_since_ms: Option<u64>,
     /// The table is full, and nobody else has room: who comes now has another one evicted.
     stuck: bool,
 }
 
 impl Collecting {
     pub(super) const fn new() -> Collecting {
-        Collecting { listening: false, ripe: 0, recruit: None, recruit_after_ms: 0, stuck: false }
+        Collecting {
+            listening: false,
+            ripe: 0,
+            recruit: None,
+            recruit_after_ms: 0,
+            failing_since_ms: None,
+            stuck: false,
+        }
     }
 }
 
@@ -70,6 +81,11 @@ impl Reaper {
         self.seat.receives() && !self.collecting.listening
     }
 
+    /// Whether receiving has failed for so long that it will not be possible again.
+    pub(super) fn broken(&self) -> bool {
+        self.collecting.failing_since_ms.is_some_and(|since| self.now >= since + UNRECEIVED_MS)
+    }
+
     /// Receives what waits in the channel. Whether more may be waiting.
     pub(super) fn collect(&mut self) -> bool {
         let (queued, hurry) = handover::begin_collecting();
@@ -88,9 +104,14 @@ impl Reaper {
                 Ok(count) => {
                     received += count;
                     emptied = count < batch;
+                    self.collecting.failing_since_ms = None;
                 }
                 Err(e) if e.is(libc::EINTR) => {}
-                Err(_) => emptied = true,
+                Err(e) => {
+                    emptied = true;
+                    let since = self.collecting.failing_since_ms.unwrap_or(self.now);
+                    self.collecting.failing_since_ms = (!e.is(libc::EAGAIN)).then_some(since);
+                }
             }
         }
         self.collecting.ripe =

@@ -121,6 +121,7 @@ impl Reaper {
             }
             Verdict::Discard | Verdict::Linger => {
                 if observed.linger_seconds.is_some() {
+                    // Where that fails, the close at the end waits for the FIN to be acknowledged, which by then it mostly is.
                     let _ = socket::clear_linger(fd);
                 }
                 let _ = socket::shut_write(fd);

@@ -110,6 +110,9 @@ pub const BATCH: usize = 32;
 /// The longest payload that is received whole.
 pub const PAYLOAD_BYTES: usize = 12;
 
+/// What was sent with a message; `None` where nothing was.
+pub type Payload = Option<[u8; PAYLOAD_BYTES]>;
+
 /// A message of [`send_descriptors`] or [`send_nothing`].
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
@@ -122,6 +125,41 @@ pub struct Message {
     pub fd: Option<Fd>,
     /// The second one.
     pub second: Option<Fd>,
+}
+
+/// Receives one message and drops the descriptors that came with it: not even for a moment do they have a number in the
+/// calling thread's table (unix(7): the kernel closes what the control buffer has no room for). Returns its payload, empty
+/// for [`send_nothing`]; EAGAIN for none.
+pub fn receive_without_descriptors(channel: Fd) -> Result<Payload> {
+    payload_only(channel, libc::MSG_DONTWAIT)
+}
+
+/// The payload of the next message, which stays there; empty for [`send_nothing`], EAGAIN for none.
+pub fn look_at_payload(channel: Fd) -> Result<Payload> {
+    payload_only(channel, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+fn payload_only(channel: Fd, flags: c_int) -> Result<Payload> {
+    let mut payload = [0u8; PAYLOAD_BYTES];
+    // SAFETY: the kernel writes at most `PAYLOAD_BYTES` bytes.
+    let length = unsafe { call!(SYS_recvfrom, channel, payload.as_mut_ptr(), PAYLOAD_BYTES, flags, 0, 0) }?;
+    Ok((length > 0).then_some(payload))
+}
+
+/// Drops all that waits in `channel`, where nothing can be received: a datagram socket that gets another peer, or none, loses
+/// what its former one sent (`unix_dgram_disconnected` of Linux). It is connected to itself again afterwards.
+pub fn purge(channel: Fd) -> Result<()> {
+    // SAFETY: all-zero is a valid `sockaddr_un`.
+    let mut name: libc::sockaddr_un = unsafe { core::mem::zeroed() };
+    let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let mut length = size_of::<libc::sockaddr_un>() as socklen_t;
+    let pointer = &mut name as *mut libc::sockaddr_un;
+    // SAFETY: the addresses outlive the calls; getsockname writes at most `length` bytes.
+    unsafe {
+        call!(SYS_getsockname, channel, pointer, &mut length as *mut socklen_t)?;
+        call!(SYS_connect, channel, &nobody as *const libc::sockaddr, size_of::<libc::sockaddr>())?;
+        call!(SYS_connect, channel, pointer, length).map(drop)
+    }
 }
 
 /// Receives up to `limit` messages, at most [`BATCH`], with one call (recvmmsg(2)) and hands them to `take` in their order.
@@ -172,4 +210,50 @@ pub fn receive_descriptors(channel: Fd, limit: usize, take: &mut dyn FnMut(Messa
         take(Message { payload, length, fd, second });
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    /// A channel in which a reference to one end of a pair waits; the other end of the pair tells whether it is still held.
+    fn one_waiting() -> (Fd, Fd) {
+        let channel = self_connected().unwrap();
+        let (held, other) = pair().unwrap();
+        send_descriptors(channel, held, None, &[7; PAYLOAD_BYTES]).unwrap();
+        sys::close(held).unwrap();
+        assert_eq!(look_at_byte(other), Err(Errno(libc::EAGAIN)), "still held");
+        (channel, other)
+    }
+
+    #[test]
+    fn what_is_received_without_descriptors_is_closed() {
+        let (channel, other) = one_waiting();
+        assert_eq!(look_at_payload(channel), Ok(Some([7; PAYLOAD_BYTES])));
+        assert_eq!(look_at_byte(other), Err(Errno(libc::EAGAIN)), "looking takes nothing");
+        assert_eq!(receive_without_descriptors(channel), Ok(Some([7; PAYLOAD_BYTES])));
+        assert_eq!(look_at_byte(other), Ok(None), "nobody holds it");
+        send_nothing(channel).unwrap();
+        assert_eq!(receive_without_descriptors(channel), Ok(None));
+        assert_eq!(receive_without_descriptors(channel), Err(Errno(libc::EAGAIN)));
+        for fd in [channel, other] {
+            sys::close(fd).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_purged_channel_is_empty_and_works() {
+        let (channel, other) = one_waiting();
+        purge(channel).unwrap();
+        assert_eq!(look_at_byte(other), Ok(None), "nobody holds it");
+        // The socket says once that its peer, itself, went away.
+        let _ = look_at_payload(channel);
+        assert_eq!(look_at_payload(channel), Err(Errno(libc::EAGAIN)));
+        send_nothing(channel).unwrap();
+        assert_eq!(look_at_payload(channel), Ok(None));
+        for fd in [channel, other] {
+            sys::close(fd).unwrap();
+        }
+    }
 }
