@@ -87,7 +87,8 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     }
     // A process that ends lets go of all its numbers at once.
     let alone = !facts.duplicated() || exiting;
-    if origin == Origin::Accepted && alone && fds::unforked(fd) {
+    // What became of a socket of the program's own between socket(2) and connect(2) nobody saw: dup(2) or fork(2), perhaps.
+    if facts.role() == Role::Accepted && alone && fds::unforked(fd) {
         let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };
         return Some(Holding::Exclusive(input));
     }
