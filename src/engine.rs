@@ -95,7 +95,7 @@ pub(crate) fn hand_over(fd: Fd, request: Request) -> bool {
         return false;
     }
     if !LIFE.listening() {
-        empty(handover::channel());
+        empty(handover::channel_at_last());
     }
     true
 }
@@ -128,7 +128,7 @@ fn ensure_thread(caller: Caller) -> bool {
                 "no drain thread (error {}): connections are drained without waiting",
                 error.0
             ));
-            refuse(handover::channel());
+            refuse(handover::channel_at_last());
             false
         }
     }
@@ -185,7 +185,7 @@ pub fn disarm(channel: Option<Fd>) {
 /// program's table, where another thread may be waiting for that number to become free.
 fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
-    let mut tries_left = 3;
+    let mut tries_left = 16;
     while tries_left > 0 {
         match empty_one(channel) {
             Ok(()) => {}

@@ -154,6 +154,17 @@ pub fn channel() -> Option<Fd> {
     None
 }
 
+/// [`channel`] for whoever must not leave what waits in it: where the check itself fails, it is made again.
+pub fn channel_at_last() -> Option<Fd> {
+    for _ in 0..100 {
+        let channel = channel();
+        if channel.is_some() || number().is_none() {
+            return channel;
+        }
+    }
+    None
+}
+
 /// What [`reserve`] found or did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reserved {

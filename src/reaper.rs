@@ -131,12 +131,12 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
         std::panic::catch_unwind(|| live_as_sibling(seat))
     };
     if lived.is_err() {
-        engine::disarm(own_channel(seat));
+        engine::disarm(own_channel(seat).or_else(handover::channel_at_last));
     }
     ptr::null_mut()
 }
 
-/// The first thread's own number for the channel. Its private table begins as a copy, so at first it is the program's.
+/// The first thread's own number for the channel, once it has been seen in the private table; -1 before.
 static OWN_CHANNEL: AtomicI32 = AtomicI32::new(-1);
 
 fn own_channel(seat: Seat) -> Option<Fd> {
@@ -146,15 +146,14 @@ fn own_channel(seat: Seat) -> Option<Fd> {
 
 fn live(seat: Seat) {
     OWN_CHANNEL.store(-1, Ordering::Relaxed);
-    let Some(shared) = handover::channel() else { return engine::refuse(None) };
-    OWN_CHANNEL.store(shared, Ordering::Relaxed);
-    let reaper = table::make_private(&OWN_CHANNEL)
+    let Some(shared) = handover::channel_at_last() else { return engine::refuse(None) };
+    let reaper = table::make_private(shared, &OWN_CHANNEL)
         .and_then(|()| Reaper::new(seat, config::limits(), config::max_connections()));
     match reaper {
         Ok(reaper) => reaper.live_and_end(),
         Err(error) => {
             log::debug(format_args!("no table for the drain thread (error {})", error.0));
-            engine::refuse(own_channel(seat));
+            engine::refuse(own_channel(seat).or_else(handover::channel_at_last));
         }
     }
 }

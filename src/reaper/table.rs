@@ -30,20 +30,21 @@ pub(super) const PROC: Fd = 7;
 /// What a connection may get.
 pub(super) const FIRST_FREE: Fd = 8;
 
-/// Gives the calling thread its own table. `channel` is the channel's number, and follows it.
+/// Gives the calling thread its own table. `shared` is the channel's number in the program's; `own` becomes the one in the new
+/// table, as soon as it is certain.
 ///
 /// close_range(2) with CLOSE_RANGE_UNSHARE needs Linux 5.9 and no privilege; unshare(2) with CLONE_FILES is older, but
 /// container filters tend to refuse it.
-pub(super) fn make_private(channel: &AtomicI32) -> sys::Result<()> {
-    let shared = channel.load(Ordering::Relaxed);
+pub(super) fn make_private(shared: Fd, own: &AtomicI32) -> sys::Result<()> {
     // The copy ends with the channel: what is above it is never copied.
     let above = shared as u32 + 1;
     sys::close_range(above, u32::MAX, true).or_else(|_| sys::unshare_files())?;
     // From here on nothing can harm the program's table.
-    handover::channel().filter(|fd| *fd == shared).ok_or(Errno(libc::EBADF))?;
+    handover::channel_at_last().filter(|fd| *fd == shared).ok_or(Errno(libc::EBADF))?;
+    own.store(shared, Ordering::Relaxed);
     sweep(3, shared as u32 - 1);
     sweep(above, u32::MAX);
-    arrange(channel)
+    arrange(own)
 }
 
 /// Gives the calling thread, which was started by a drain thread and still shares its table, one of its own: without the

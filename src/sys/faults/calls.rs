@@ -54,9 +54,9 @@ const fn passes(errno: c_int) -> Failure {
 }
 
 macro_rules! calls {
-    ($($name:literal $number:expr, $command:expr, $filtered:expr, [$($failure:expr),*], $source:literal;)*) => {
+    ($($(#[$condition:meta])? $name:literal $number:expr, $command:expr, $filtered:expr, [$($failure:expr),*], $source:literal;)*) => {
         /// All of them.
-        pub const CALLS: &[Call] = &[$(Call {
+        pub const CALLS: &[Call] = &[$($(#[$condition])? Call {
             name: $name,
             number: $number,
             command: $command,
@@ -111,6 +111,8 @@ calls! {
     "epoll_ctl" libc::SYS_epoll_ctl, MODIFY, true, [any(libc::ENOMEM), any(libc::ENOENT)], "epoll_ctl(2)";
     "epoll_ctl" libc::SYS_epoll_ctl, REMOVE, true, [any(libc::ENOENT)], "epoll_ctl(2)";
     "epoll_pwait" libc::SYS_epoll_pwait, None, true, [passes(libc::EINTR)], "epoll_wait(2)";
+    #[cfg(target_arch = "x86_64")]
+    "epoll_wait" libc::SYS_epoll_wait, None, true, [passes(libc::EINTR)], "epoll_wait(2); where a filter refuses epoll_pwait";
     "ppoll" libc::SYS_ppoll, None, true, [passes(libc::EINTR), any(libc::ENOMEM)], "poll(2)";
     "socket" libc::SYS_socket, None, true,
         [any(libc::EACCES), any(libc::EAFNOSUPPORT), any(libc::EMFILE), any(libc::ENFILE), any(libc::ENOBUFS),
@@ -128,12 +130,13 @@ calls! {
         [any(libc::EAGAIN), passes(libc::EINTR), any(libc::ENOBUFS), any(libc::ENOMEM), any(libc::ECONNREFUSED),
          any(libc::ETOOMANYREFS), any(libc::EPERM)], "send(2), unix(7)";
     "recvmmsg" libc::SYS_recvmmsg, None, true,
-        [passes(libc::EAGAIN), passes(libc::EINTR), any(libc::ENOMEM), passes(libc::ECONNREFUSED)], "recvmmsg(2), recv(2)";
-    "recvmsg" libc::SYS_recvmsg, None, true, [passes(libc::EAGAIN), passes(libc::EINTR), any(libc::ENOMEM)], "recv(2)";
+        [passes(libc::EINTR), any(libc::ENOMEM), passes(libc::ECONNREFUSED)],
+        "recvmmsg(2), recv(2); without EAGAIN, which is no failure but the answer that nothing waits";
+    "recvmsg" libc::SYS_recvmsg, None, true, [passes(libc::EINTR), any(libc::ENOMEM)], "recv(2); as recvmmsg(2)";
     "recvfrom" libc::SYS_recvfrom, None, true,
-        [passes(libc::EAGAIN), any(libc::EFAULT), passes(libc::EINTR), any(libc::ENOMEM), any(libc::ENOTCONN),
-         any(libc::ECONNRESET), any(libc::ETIMEDOUT), any(libc::EHOSTUNREACH)],
-        "recv(2), tcp(7); EFAULT of kernel TLS";
+        [any(libc::EFAULT), passes(libc::EINTR), any(libc::ENOMEM), any(libc::ENOTCONN), any(libc::ECONNRESET),
+         any(libc::ETIMEDOUT), any(libc::EHOSTUNREACH)],
+        "recv(2), tcp(7); EFAULT of kernel TLS; as recvmmsg(2)";
     "getsockopt" libc::SYS_getsockopt, Some(libc::TCP_INFO as usize), true, [any(libc::ENOPROTOOPT), any(libc::EOPNOTSUPP)],
         "getsockopt(2)";
     "getsockopt" libc::SYS_getsockopt, Some(libc::SO_LINGER as usize), true, [any(libc::ENOPROTOOPT)], "getsockopt(2)";
