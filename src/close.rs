@@ -103,6 +103,7 @@ pub fn close_wait(socket: impl Into<OwnedFd>, timeout: impl Into<Option<Duration
     let deadline = deadline(timeout.into());
     let fd = socket.into().into_raw_fd();
     engine::enter();
+    let _ = engine::withdraw(fd);
     engine::forget(fd);
     blocking::close(fd, deadline).map_err(error)
 }

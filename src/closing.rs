@@ -123,6 +123,8 @@ pub fn let_go_reporting(
             Handled::Plain
         }
         // Discarding would rob whoever else holds it, so the drain thread looks first, whatever the verdict.
+        // Where looking is of no use the last close is the drain thread's, and with SO_LINGER it would wait there.
+        (_, Holding::Unproven(_)) if observed.linger_seconds.is_some() && holders::blind() => Handled::Plain,
         (_, Holding::Unproven(suspicion)) => search_later(fd, deadline, suspicion, caller, withdraw),
         (Verdict::Discard, Holding::Exclusive(input)) => {
             let rest = if input == Input::Intact { 0 } else { input::discard_what_is_here(fd) };

@@ -205,11 +205,12 @@ impl Drain {
             next = idle_at;
         }
         if age >= self.deadline {
-            let taking = unacknowledged > 0 && age - self.last_taken < limits.idle_ms;
+            let taken_until = self.last_taken.saturating_add(limits.idle_ms);
+            let taking = unacknowledged > 0 && self.last_taken > 0 && age < taken_until;
             if age >= self.cap || !taking {
                 return Step::Finish(Outcome::Timeout);
             }
-            next = next.min(self.cap);
+            next = next.min(self.cap).min(taken_until);
         } else {
             next = next.min(self.deadline);
         }

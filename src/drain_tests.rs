@@ -48,6 +48,18 @@ fn a_slow_reader_extends_the_default_deadline_up_to_the_cap() {
 }
 
 #[test]
+fn a_deadline_shorter_than_the_idle_time_is_kept() {
+    let limits = Limits { timeout_ms: 500, ..LIMITS };
+    let mut d = Drain::new(START, Deadline::Default, 1000, &limits);
+    assert_eq!(d.look(START + 499, 1000, &limits), Step::Wait(START + 500));
+    assert_eq!(d.look(START + 500, 1000, &limits), Step::Finish(Outcome::Timeout), "nothing was taken");
+    let mut d = Drain::new(START, Deadline::Default, 1000, &limits);
+    assert_eq!(d.look(START + 400, 900, &limits), Step::Wait(START + 500));
+    assert_eq!(d.look(START + 500, 900, &limits), Step::Wait(START + 1000));
+    assert_eq!(d.look(START + 5400, 900, &limits), Step::Finish(Outcome::Timeout), "nothing more was");
+}
+
+#[test]
 fn a_reader_that_stops_taking_loses_its_extension() {
     let mut d = Drain::new(START, Deadline::Default, 1000, &LIMITS);
     assert_eq!(finish(&mut d, 29_000, 900), None);

@@ -11,6 +11,7 @@ use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Request, Reserved, Task};
 use crate::interruption;
+use crate::leader;
 use crate::lifecycle::{Lifecycle, Need};
 use crate::log;
 use crate::reaper;
@@ -36,13 +37,35 @@ pub enum Caller {
 pub fn enter() {
     config::load();
     let pid = process::pid();
-    let owner = OWNER.load(Ordering::Relaxed);
-    if owner != pid {
+    let owner = OWNER.load(Ordering::Acquire);
+    if owner == pid {
+        return;
+    }
+    // Several threads of a new process may come at once: one of them forgets the parent, and the others wait for that.
+    if owner != -pid && OWNER.compare_exchange(owner, -pid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
         if owner != 0 {
             forget_parent();
         }
-        OWNER.store(pid, Ordering::Relaxed);
+        OWNER.store(pid, Ordering::Release);
+        return;
     }
+    let never = AtomicU32::new(0);
+    for _ in 0..100 {
+        if OWNER.load(Ordering::Acquire) == pid {
+            return;
+        }
+        process::futex_wait(&never, 0, 1);
+    }
+}
+
+/// [`enter`] in a forked child, by the only thread it has. Its number may be its parent's, in another namespace.
+/// Returns it.
+pub fn enter_child() -> i32 {
+    config::load();
+    forget_parent();
+    let pid = process::pid();
+    OWNER.store(pid, Ordering::Release);
+    pid
 }
 
 /// The process the statics belong to.
@@ -56,10 +79,12 @@ pub fn owned() -> bool {
 }
 
 /// After fork(2), in the child: the thread is the parent's, and so is the channel.
-pub fn forget_parent() {
+fn forget_parent() {
+    EMPTYING.store(0, Ordering::SeqCst);
     handover::forget();
     LIFE.reset();
     reaper::forget();
+    leader::forget();
     config::forget_use();
     stats::reset();
 }
@@ -75,16 +100,12 @@ pub fn prepare() {
 }
 
 fn make_channel() -> bool {
-    match handover::reserve() {
-        Reserved::Kept => true,
-        Reserved::Made => {
-            // A thread that listens to a channel the program swept away hears nothing of the new one; it ends by
-            // itself when its last connection has.
-            LIFE.orphan();
-            true
-        }
-        Reserved::Refused => false,
+    if LIFE.disarmed() {
+        return false;
     }
+    // A thread that listens to a channel the program swept away hears nothing of the new one; it ends by itself when its
+    // last connection has.
+    handover::reserve(&|| LIFE.orphan()) != Reserved::Refused
 }
 
 /// Hands a reference to `fd` over to the drain thread; false where that could not be done.
@@ -122,7 +143,11 @@ fn ensure_thread(caller: Caller) -> bool {
         return LIFE.listening();
     }
     match reaper::start() {
-        Ok(()) => true,
+        Ok(()) if !leader::has_ended() || leader::keep() => true,
+        Ok(()) => {
+            retire();
+            false
+        }
         Err(error) => {
             log::debug(format_args!(
                 "no drain thread (error {}): connections are drained without waiting",
@@ -130,6 +155,17 @@ fn ensure_thread(caller: Caller) -> bool {
             ));
             refuse(handover::channel_at_last());
             false
+        }
+    }
+}
+
+/// The program's first thread has ended, see [`leader`].
+pub fn first_thread_ended() {
+    if owned() && LIFE.listening() {
+        if leader::keep() {
+            handover::nudge();
+        } else {
+            retire();
         }
     }
 }
@@ -173,18 +209,34 @@ pub fn refuse(channel: Option<Fd>) {
     empty(channel);
 }
 
-/// The thread met a defect, or cannot receive: all it held is gone, and there will be no other. What waits in `channel` is closed,
-/// see [`empty`].
-pub fn disarm(channel: Option<Fd>) {
+/// The thread met a defect, or cannot receive: all it held is gone, and there will be no other; `left` linger in other tables. What
+/// waits in `channel` is closed, see [`empty`].
+pub fn disarm(channel: Option<Fd>, left: usize) {
     LIFE.disarm();
     empty(channel);
-    stats::forget_pending();
+    stats::forget_all_but(left);
 }
+
+/// How many are at [`empty`], or came while somebody was: one does it for all.
+static EMPTYING: AtomicU32 = AtomicU32::new(0);
 
 /// Ends what is queued in a channel to which no thread listens, as the plain close would have. Nothing of it gets a number in the
 /// program's table, where another thread may be waiting for that number to become free.
 fn empty(channel: Option<Fd>) {
     let Some(channel) = channel else { return };
+    if EMPTYING.fetch_add(1, Ordering::SeqCst) > 0 {
+        return;
+    }
+    loop {
+        let came = EMPTYING.load(Ordering::SeqCst);
+        empty_alone(channel);
+        if EMPTYING.compare_exchange(came, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            return;
+        }
+    }
+}
+
+fn empty_alone(channel: Fd) {
     let mut tries_left = 16;
     while tries_left > 0 {
         match empty_one(channel) {
@@ -195,7 +247,7 @@ fn empty(channel: Option<Fd>) {
         }
     }
     if passing::purge(channel).is_ok() {
-        stats::forget_pending();
+        stats::forget_all_but(reaper::lingering());
     }
 }
 
@@ -205,39 +257,50 @@ fn empty_one(channel: Fd) -> sys::Result<()> {
     if next.is_some_and(|request| request.task == Task::ShutRead) {
         return handover::receive(channel, 1, &mut shut_refused).map(drop);
     }
-    let Some(request) = handover::drop_next(channel)? else { return Ok(()) };
-    match request.task {
-        Task::KeepProc => {}
-        Task::Drain { discarded, .. } => refused(discarded),
-        Task::Search(_) | Task::ShutRead => refused(0),
+    if let Some(request) = handover::drop_next(channel)? {
+        count_refused(request.task);
     }
     Ok(())
 }
 
 fn shut_refused(received: handover::Received) {
-    let handover::Received::Connection(fd, request) = received else { return };
-    if request.task == Task::ShutRead {
-        let _ = socket::shut_read(fd);
-    }
-    for fd in request.report.into_iter().chain([fd]) {
-        let _ = sys::close(fd);
-    }
-    refused(0);
+    let task = match received {
+        handover::Received::Connection(fd, request) => {
+            if request.task == Task::ShutRead {
+                let _ = socket::shut_read(fd);
+            }
+            for fd in request.report.into_iter().chain([fd]) {
+                let _ = sys::close(fd);
+            }
+            request.task
+        }
+        handover::Received::Lost(request) => request.task,
+        handover::Received::Nudge => return,
+    };
+    count_refused(task);
 }
 
-fn refused(discarded: u32) {
+fn count_refused(task: Task) {
+    let discarded = match task {
+        Task::Drain { discarded, .. } => discarded,
+        Task::Search(_) => 0,
+        // It goes on.
+        Task::ShutRead => return stats::cancel(),
+        Task::KeepProc => return,
+    };
     stats::finish(Outcome::Closed, discarded.into());
     stats::fallback();
 }
 
 /// Ends the engine in this process, for good: the program is about to forbid itself system calls (seccomp(2)), and one
-/// of ours must not get it killed. What lingers is closed. Waits for the thread to end, a tenth of a second at most.
+/// of ours must not get it killed. What lingers is closed. Waits for the threads to end, which takes them a few hundredths of a
+/// second; a second at most.
 pub fn retire() {
     if LIFE.disarm() {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
         handover::nudge();
-        let until = process::now_ms() + 100;
-        process::futex_wait(&reaper::STOP, reaper::ASKED, 100);
+        let until = process::now_ms() + 1000;
+        process::futex_wait(&reaper::STOP, reaper::ASKED, 1000);
         // Its last calls are the C library's, and the filter must not meet them.
         let never = AtomicU32::new(0);
         while !reaper::gone() && process::now_ms() < until {
@@ -245,6 +308,7 @@ pub fn retire() {
         }
     }
     handover::forget();
+    stats::forget_all_but(0);
 }
 
 /// What the shim knows and the engine needs when a program calls the C interface under it.

@@ -9,6 +9,7 @@
 //! **Promises:** atomics only, but for [`found`].
 
 use crate::sys::memory::shared_page;
+use crate::sys::{self, Fd};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -17,6 +18,8 @@ const TRAVELLERS: usize = 128;
 
 /// Zero bytes are a valid one.
 struct Page {
+    /// Some traveller was forgotten.
+    forgetful: AtomicU32,
     moves: AtomicU64,
     next: AtomicU32,
     travelling: [AtomicU64; TRAVELLERS],
@@ -24,6 +27,7 @@ struct Page {
 
 /// Of a process without relatives.
 static OWN: Page = Page {
+    forgetful: AtomicU32::new(0),
     moves: AtomicU64::new(0),
     next: AtomicU32::new(0),
     travelling: [const { AtomicU64::new(0) }; TRAVELLERS],
@@ -33,7 +37,12 @@ static SHARED: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 /// Before a fork of a process that has connections: from now on the page is shared. Keeps the one there is.
 pub fn found() {
     if SHARED.load(Ordering::Relaxed).is_null() {
-        SHARED.store(shared_page(core::mem::size_of::<Page>()).cast(), Ordering::Relaxed);
+        let page: *mut Page = shared_page(core::mem::size_of::<Page>()).cast();
+        // SAFETY: null, or a mapping of that size, of zeros, which are a valid page.
+        if let Some(page) = unsafe { page.as_ref() }.filter(|_| anybody_travels()) {
+            page.forgetful.store(1, Ordering::SeqCst);
+        }
+        SHARED.store(page, Ordering::Relaxed);
     }
 }
 
@@ -62,7 +71,9 @@ pub fn departs(inode: u64) {
     let page = page();
     let at = page.next.fetch_add(1, Ordering::Relaxed) as usize % TRAVELLERS;
     if let Some(place) = page.travelling.get(at) {
-        place.store(inode, Ordering::SeqCst);
+        if place.swap(inode, Ordering::SeqCst) != 0 {
+            page.forgetful.store(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -76,6 +87,14 @@ pub fn arrived(inode: u64) {
     let leaves =
         |place: &&AtomicU64| place.compare_exchange(inode, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
     let _ = page().travelling.iter().find(leaves);
+}
+
+/// Whether every reference to the socket `fd` that was sent has arrived at a relative, who can be looked for. False where that
+/// cannot be told.
+pub fn has_arrived(fd: Fd) -> bool {
+    is_founded()
+        && page().forgetful.load(Ordering::SeqCst) == 0
+        && sys::identity(fd).is_ok_and(|identity| !travels(identity.inode))
 }
 
 /// Whether a reference to the socket is on its way, in nobody's table.

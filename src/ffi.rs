@@ -193,6 +193,8 @@ pub extern "C" fn linger_close_wait(fd: c_int, timeout_ms: c_int) -> c_int {
     boundary(|| {
         let deadline = deadline(timeout_ms)?;
         engine::enter();
+        // No event during the wait, either.
+        let _ = engine::withdraw(fd);
         engine::forget(fd);
         blocking::close(fd, deadline).map(|outcome: Outcome| outcome as c_int)
     })

@@ -11,6 +11,7 @@
 //! that sweeps its table (closefrom(3), dup2(2) over everything) may have closed or reused it.
 
 use crate::drain::Deadline;
+use crate::lifecycle::RETRY_AFTER_MS;
 use crate::sys::passing::{self, Message, PAYLOAD_BYTES};
 use crate::sys::{self, process, Errno, Fd, Identity};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -24,6 +25,8 @@ static DEVICE: AtomicU64 = AtomicU64::new(0);
 static INODE: AtomicU64 = AtomicU64::new(0);
 /// How often a channel may be lost to a sweep before we stop replacing it.
 static REPLACEMENTS_LEFT: AtomicU32 = AtomicU32::new(8);
+/// When making it failed, 0 for never: the next try is made a while later.
+static FAILED_AT_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Messages sent since the drain thread last looked.
 static QUEUED: AtomicU32 = AtomicU32::new(0);
@@ -177,8 +180,8 @@ pub enum Reserved {
 }
 
 /// Sees to it that there is a channel. Called at the first accept(2), so that a program that uses up its
-/// descriptors later has one.
-pub fn reserve() -> Reserved {
+/// descriptors later has one. `before` is called before others learn of a new one.
+pub fn reserve(before: &dyn Fn()) -> Reserved {
     for _ in 0..20_000 {
         if channel().is_some() {
             return Reserved::Kept;
@@ -187,7 +190,7 @@ pub fn reserve() -> Reserved {
             return Reserved::Refused;
         }
         match CHANNEL.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return if make() { Reserved::Made } else { Reserved::Refused },
+            Ok(_) => return if make(before) { Reserved::Made } else { Reserved::Refused },
             // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
             Err(_) => core::hint::spin_loop(),
         }
@@ -195,11 +198,13 @@ pub fn reserve() -> Reserved {
     Reserved::Refused
 }
 
-fn make() -> bool {
-    let made = take_replacement().and_then(|()| passing::self_connected()).and_then(out_of_the_way);
+fn make(before: &dyn Fn()) -> bool {
+    let made = may_be_made().and_then(|()| passing::self_connected()).and_then(out_of_the_way);
     let identity = made.and_then(sys::identity);
     if let (Ok(fd), Ok(identity)) = (made, identity) {
         passing::set_send_queue(fd, QUEUE_BYTES);
+        REPLACEMENTS_LEFT.fetch_sub(1, Ordering::Relaxed);
+        before();
         DEVICE.store(identity.device, Ordering::Relaxed);
         INODE.store(identity.inode, Ordering::Relaxed);
         CHANNEL.store(fd, Ordering::Release);
@@ -208,14 +213,19 @@ fn make() -> bool {
     if let Ok(fd) = made {
         let _ = sys::close(fd);
     }
+    FAILED_AT_MS.store(process::now_ms(), Ordering::Relaxed);
     CHANNEL.store(NONE, Ordering::Release);
     false
 }
 
-fn take_replacement() -> sys::Result<()> {
-    REPLACEMENTS_LEFT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
-        .map_or(Err(Errno(libc::EMFILE)), |_| Ok(()))
+fn may_be_made() -> sys::Result<()> {
+    let failed_at = FAILED_AT_MS.load(Ordering::Relaxed);
+    let waits = failed_at > 0 && process::now_ms() < failed_at.saturating_add(RETRY_AFTER_MS);
+    if waits || REPLACEMENTS_LEFT.load(Ordering::Relaxed) == 0 {
+        return Err(Errno(libc::EAGAIN));
+    }
+    // Without a table of its own there is no drain thread, and what waits for one would be closed unread.
+    sys::table_can_be_unshared()
 }
 
 /// Moves `fd` to a high number, so that the program's next descriptor gets the number it would have had without
@@ -257,6 +267,7 @@ pub fn forget() {
     QUEUED.store(0, Ordering::Relaxed);
     HURRY.store(0, Ordering::Relaxed);
     REPLACEMENTS_LEFT.store(8, Ordering::Relaxed);
+    FAILED_AT_MS.store(0, Ordering::Relaxed);
 }
 
 /// Hands a reference to the connection `fd` over. The caller still has to close its number.
@@ -278,7 +289,7 @@ pub enum Received {
     /// A connection, now owned by the caller.
     Connection(Fd, Request),
     /// A connection that the kernel dropped because the receiving table was full.
-    Lost,
+    Lost(Request),
     /// Nothing but a wake-up.
     Nudge,
 }
@@ -291,7 +302,7 @@ impl From<Message> for Received {
                 Request { report: message.second, ..Request::decode(message.payload) },
             ),
             None if message.length == 0 => Received::Nudge,
-            None => Received::Lost,
+            None => Received::Lost(Request::decode(message.payload)),
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::family;
 use crate::handover::{Origin, Suspicion};
-use crate::sys::{self, process, Fd};
+use crate::sys::{self, process, Errno, Fd};
 use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
@@ -21,6 +21,13 @@ pub const BATCH: usize = 64;
 
 /// The process ends, and what it handed over is no longer open in its table.
 pub static SWEPT: AtomicBool = AtomicBool::new(false);
+
+/// This process, or one it was forked from, is the first of a process namespace whose parent is outside of it: that one's
+/// table cannot be seen from here.
+static RELATIVES_UNSEEN: AtomicBool = AtomicBool::new(false);
+
+/// The last look found nothing out, because /proc cannot be read.
+static BLIND: AtomicBool = AtomicBool::new(false);
 
 /// How often a look is repeated that may have been crossed by a new reference.
 const LOOKS: u32 = 4;
@@ -39,9 +46,27 @@ pub fn remember_child(pid: i32) {
     }
 }
 
+/// Whether looking is of no use.
+pub fn blind() -> bool {
+    BLIND.load(Ordering::Relaxed)
+}
+
+/// Whether a parent or a child of this process has the socket `inode` under the same `number`. Costs a system call for each that is
+/// remembered.
+pub fn nearest_kin_hold(number: Fd, inode: u64) -> bool {
+    let directory = libc::O_PATH | libc::O_DIRECTORY;
+    let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", directory) else { return true };
+    let held = nearest_kin().any(|pid| socket_of(proc, pid, number) == Some(inode));
+    let _ = sys::close(proc);
+    held
+}
+
 /// In a forked child: the parent joins the lineage, and its children are not ours.
-pub fn remember_parent(pid: i32) {
-    let mut carried = pid;
+pub fn remember_parent(parent: i32, own: i32) {
+    if own == 1 {
+        RELATIVES_UNSEEN.store(true, Ordering::Relaxed);
+    }
+    let mut carried = parent;
     for place in &LINEAGE {
         carried = place.swap(carried, Ordering::Relaxed);
     }
@@ -138,7 +163,10 @@ pub enum Found {
 pub fn find(searches: &mut [Search], kept: Option<Fd>) {
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let opened = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok);
-    if opened.and_then(|proc| find_in(proc, searches)).is_err() {
+    let unseen = RELATIVES_UNSEEN.load(Ordering::Relaxed);
+    let found = opened.and_then(|proc| find_in(proc, searches));
+    BLIND.store(found.is_err(), Ordering::Relaxed);
+    if found.is_err() || unseen {
         for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
             search.found = Found::Somebody;
         }
@@ -213,11 +241,77 @@ fn pass(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
 }
 
 /// Looks through the descriptor table of one process.
+///
+/// A process whose first thread has ended while others live shows an empty table, or none. Its own drain threads have tables, too,
+/// so that for this process there is doubt then; of another one all threads are looked at.
 fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
     let path = Path::new(format_args!("{pid}/fd"));
+    let looked = look_into_table(proc, &path, own, searches);
+    let seen = match looked {
+        Ok(count) => count > 0,
+        Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => false,
+        Err(e) => return Err(e),
+    };
+    if seen {
+        return Ok(());
+    }
+    // Of threads of the kernel and of processes that nobody has waited for there are many.
+    if sys::links(proc, Path::new(format_args!("{pid}/task")).as_c_str())? <= 2 + 1 {
+        return looked.map(drop);
+    }
+    let mut threads = [0i32; 64];
+    let count = threads_of(proc, pid, &mut threads)?;
+    if own || count > threads.len() {
+        return Err(Errno(libc::EAGAIN));
+    }
+    for thread in threads.into_iter().take(count).filter(|thread| *thread != pid) {
+        match look_into_table(proc, &Path::new(format_args!("{pid}/task/{thread}/fd")), own, searches) {
+            Err(e) if !e.is(libc::ENOENT) && !e.is(libc::ESRCH) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of the threads of a process, as far as there is room for them; how many there are.
+fn threads_of(proc: Fd, pid: i32, threads: &mut [i32]) -> sys::Result<usize> {
+    let path = Path::new(format_args!("{pid}/task"));
+    let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let mut count = 0;
+    let listed = each_number(directory, &mut |number| {
+        if let Some(place) = threads.get_mut(count) {
+            *place = i32::try_from(number).unwrap_or(0);
+        }
+        count += 1;
+    });
+    let _ = sys::close(directory);
+    listed.map(|()| count)
+}
+
+/// How many threads of this process are not `ours`; more than one may be counted as one.
+pub fn other_threads(kept: Option<Fd>, ours: &dyn Fn(i32) -> bool) -> sys::Result<usize> {
+    let directory = libc::O_PATH | libc::O_DIRECTORY;
+    let proc = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok)?;
+    let mut threads = [0i32; 128];
+    let count = threads_of(proc, process::pid(), &mut threads);
+    if kept.is_none() {
+        let _ = sys::close(proc);
+    }
+    let count = count?;
+    // There are fewer of ours.
+    if count > threads.len() {
+        return Ok(1);
+    }
+    Ok(threads.into_iter().take(count).filter(|thread| !ours(*thread)).count())
+}
+
+/// How many descriptors the table has.
+fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<usize> {
+    let mut count = 0;
     let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let mut unreadable = Ok(());
     let listed = each_number(directory, &mut |number| {
+        count += 1;
         let name = Path::new(format_args!("{number}"));
         let mut link = [0u8; 64];
         match sys::read_link(directory, name.as_c_str(), &mut link) {
@@ -234,7 +328,7 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
         }
     });
     let _ = sys::close(directory);
-    listed.and(unreadable)
+    listed.and(unreadable).map(|()| count)
 }
 
 /// Calls `visit` with every entry of an open directory whose name is a number.
@@ -283,6 +377,10 @@ fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
         return Relation::Kin;
     };
     if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
+        return Relation::Kin;
+    }
+    // It started this program in a process of its own, and may go on to use what it gave it; an inetd sets its services apart.
+    if ours.parent == pid && theirs.session == ours.session {
         return Relation::Kin;
     }
     let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;

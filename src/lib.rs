@@ -107,6 +107,9 @@ pub mod holders;
 mod input;
 #[cfg(not(loom))]
 mod interruption;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod leader;
 #[doc(hidden)]
 pub mod lifecycle;
 #[cfg(not(loom))]

@@ -90,7 +90,12 @@ impl Lifecycle {
     /// The thread could not be had. The caller empties the channel next.
     pub fn refuse(&self, now_ms: u64) {
         self.refused_at_ms.store(now_ms, Ordering::Relaxed);
-        self.state.store(REFUSED, Ordering::SeqCst);
+        let _ = self.state.compare_exchange(STARTED, REFUSED, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether there will be no thread any more.
+    pub fn disarmed(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == DISARMED
     }
 
     /// There will be no thread any more. Whether there was one. The caller empties the channel next.
@@ -143,6 +148,8 @@ mod tests {
     #[test]
     fn a_refusal_is_final_for_a_while_only() {
         let life = Lifecycle::new();
+        let Need::Start(claim) = life.need(|| 0) else { panic!() };
+        assert!(life.claim(claim));
         life.refuse(5000);
         assert_eq!(life.need(|| 5999), Need::Unmet);
         assert!(matches!(life.need(|| 6000), Need::Start(_)));
@@ -152,6 +159,7 @@ mod tests {
     fn disarmed_is_for_ever_but_not_for_a_child() {
         let life = Lifecycle::new();
         assert!(!life.disarm());
+        life.refuse(0);
         assert_eq!(life.need(|| u64::MAX), Need::Unmet);
         life.reset();
         assert!(matches!(life.need(|| 0), Need::Start(_)));

@@ -92,8 +92,8 @@ impl Lingering {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::ConnectionAborted`]: it was ended without a report, because the process retired the library (see
-    /// liblinger(7), seccomp).
+    /// [`io::ErrorKind::ConnectionAborted`]: it was closed without a report, because the process retired the library (see
+    /// liblinger(7), seccomp), or because just then no drain thread could be had.
     pub fn outcome(&self) -> io::Result<Option<Outcome>> {
         match passing::look_at_byte(self.report.as_raw_fd()) {
             Ok(Some(number)) => Ok(Outcome::from_number(number)),

@@ -22,6 +22,7 @@ mod table;
 use crate::config;
 use crate::engine;
 use crate::handover;
+use crate::leader;
 use crate::log;
 use crate::sys::{self, process, Errno, Fd};
 use core::ffi::c_void;
@@ -49,20 +50,45 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Allocates (pthread_create(3)): not async-signal-safe.
 pub fn start() -> Result<(), Errno> {
     SETTLED.store(0, Ordering::SeqCst);
-    let created = create_unsignalled(Seat::first());
+    let created = create_seated(Seat::first());
     if created.is_err() {
         settle();
     }
     created
 }
 
+/// The numbers of the drain threads, also of those that have ended; 0 for none.
+static THREADS: [AtomicI32; 96] = [const { AtomicI32::new(0) }; 96];
+
+fn register(thread: i32) {
+    for place in &THREADS {
+        let held = place.load(Ordering::SeqCst);
+        let vacant = held == 0 || !process::thread_lives(held);
+        if vacant && place.compare_exchange(held, thread, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Whether `thread` is a drain thread, or was one.
+pub fn is_drain_thread(thread: i32) -> bool {
+    THREADS.iter().any(|place| place.load(Ordering::SeqCst) == thread)
+}
+
 /// Whether the threads that were asked to stop make no system call any more, not even those that end them.
 pub fn gone() -> bool {
-    !shards::threads().any(process::thread_lives)
+    let threads = THREADS.iter().map(|place| place.load(Ordering::SeqCst));
+    !threads.filter(|thread| *thread != 0).any(process::thread_lives)
+}
+
+/// How many connections linger, in all drain threads.
+pub fn lingering() -> usize {
+    shards::lingering()
 }
 
 /// In a forked child: the threads are the parent's.
 pub fn forget() {
+    THREADS.iter().for_each(|place| place.store(0, Ordering::SeqCst));
     shards::forget();
     crowding::forget();
     STOP.store(0, Ordering::SeqCst);
@@ -73,10 +99,17 @@ fn settle() {
     process::futex_wake(&SETTLED);
 }
 
-/// Creates the thread with every signal blocked from its first instruction on: it inherits the mask of its creator.
-fn create_unsignalled(seat: Seat) -> Result<(), Errno> {
+fn create_seated(seat: Seat) -> Result<(), Errno> {
+    create_unsignalled(main, seat.pack() as *mut c_void)
+}
+
+/// What pthread_create(3) starts. It never unwinds.
+type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Creates a thread with every signal blocked from its first instruction on: it inherits the mask of its creator.
+pub fn create_unsignalled(routine: Routine, argument: *mut c_void) -> Result<(), Errno> {
     let before = process::set_blocked_signals(process::ALL_SIGNALS);
-    let created = create(seat, STACK_BYTES).or_else(|_| create(seat, 0));
+    let created = create(routine, argument, STACK_BYTES).or_else(|_| create(routine, argument, 0));
     if let Ok(before) = before {
         let _ = process::set_blocked_signals(before);
     }
@@ -84,13 +117,12 @@ fn create_unsignalled(seat: Seat) -> Result<(), Errno> {
 }
 
 /// Creates the detached thread with a stack of `bytes`, 0 for the default.
-fn create(seat: Seat, bytes: usize) -> Result<(), Errno> {
+fn create(routine: Routine, argument: *mut c_void, bytes: usize) -> Result<(), Errno> {
     #[cfg(linger_faults)]
     if let Some(errno) = sys::faults::refused_thread() {
         return Err(errno);
     }
-    // SAFETY: the attributes are initialised before use and destroyed after; the start routine takes an integer for its
-    // argument and never unwinds.
+    // SAFETY: the attributes are initialised before use and destroyed after.
     let error = unsafe {
         let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
         let mut error = libc::pthread_attr_init(attributes.as_mut_ptr());
@@ -104,8 +136,7 @@ fn create(seat: Seat, bytes: usize) -> Result<(), Errno> {
             }
             if error == 0 {
                 let mut thread: libc::pthread_t = core::mem::zeroed();
-                let seat = seat.pack() as *mut c_void;
-                error = libc::pthread_create(&mut thread, attributes.as_ptr(), main, seat);
+                error = libc::pthread_create(&mut thread, attributes.as_ptr(), routine, argument);
             }
             libc::pthread_attr_destroy(attributes.as_mut_ptr());
         }
@@ -122,7 +153,7 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
     #[cfg(linger_faults)]
     sys::faults::enter_drain_thread();
     let seat = Seat::unpack(seat as usize);
-    seat.occupy(process::thread());
+    register(process::thread());
     process::name_thread(c"linger");
     let lived = if seat.is_first() {
         settle();
@@ -131,7 +162,7 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
         std::panic::catch_unwind(|| live_as_sibling(seat))
     };
     if lived.is_err() {
-        engine::disarm(own_channel(seat).or_else(handover::channel_at_last));
+        engine::disarm(own_channel(seat).or_else(handover::channel_at_last), 0);
     }
     ptr::null_mut()
 }
@@ -146,14 +177,20 @@ fn own_channel(seat: Seat) -> Option<Fd> {
 
 fn live(seat: Seat) {
     OWN_CHANNEL.store(-1, Ordering::Relaxed);
-    let Some(shared) = handover::channel_at_last() else { return engine::refuse(None) };
+    let refuse = |channel| {
+        // A former crew's is nobody's any more.
+        if seat.current() {
+            engine::refuse(channel);
+        }
+    };
+    let Some(shared) = handover::channel_at_last() else { return refuse(None) };
     let reaper = table::make_private(shared, &OWN_CHANNEL)
         .and_then(|()| Reaper::new(seat, config::limits(), config::max_connections()));
     match reaper {
         Ok(reaper) => reaper.live_and_end(),
         Err(error) => {
             log::debug(format_args!("no table for the drain thread (error {})", error.0));
-            engine::refuse(own_channel(seat).or_else(handover::channel_at_last));
+            refuse(own_channel(seat).or_else(handover::channel_at_last));
         }
     }
 }
@@ -188,14 +225,14 @@ impl Reaper {
     fn live_and_end(mut self) {
         self.live();
         self.close_all();
-        let (seat, broken) = (self.seat, self.broken());
+        let (seat, broken) = (self.seat, self.collecting.broken);
         drop(self);
         // A former crew's channel ends with this thread's table.
         if broken && seat.current() {
             log::debug(format_args!(
                 "nothing can be received from the program any more: closing plainly from now on"
             ));
-            engine::disarm(own_channel(seat));
+            engine::disarm(own_channel(seat), shards::lingering());
         }
         // The others sleep.
         ring();
@@ -207,7 +244,7 @@ impl Reaper {
 
     fn live(&mut self) {
         let mut collecting = true;
-        while STOP.load(Ordering::SeqCst) == 0 && !self.broken() {
+        while STOP.load(Ordering::SeqCst) == 0 && !self.collecting.broken {
             let receives = self.listen();
             if receives && collecting {
                 process::futex_wait(&handover::HURRY, 0, TICK_MS);
@@ -219,6 +256,12 @@ impl Reaper {
             let timeout = if more { 0 } else { self.sleep_ms() };
             let arrived = self.handle_events(timeout);
             self.fire_deadlines();
+            if leader::has_ended() && self.seat.is_first() {
+                leader::look(self.proc);
+            }
+            if self.is_former() {
+                break;
+            }
             // After a sleep the first message only says that a close happened; more are on their way.
             collecting = more || arrived;
         }

@@ -106,7 +106,7 @@ pub fn fallback() {
 }
 
 fn leave() {
-    // Never below zero: `forget_pending` may have come between.
+    // Never below zero: `forget_all_but` may have come between.
     let before = PENDING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_sub(1)));
     if before == Ok(1) {
         process::futex_wake(&PENDING);
@@ -138,9 +138,12 @@ pub fn reset() {
     PENDING.store(0, Ordering::SeqCst);
 }
 
-/// The drain thread is gone, and what it held with it.
-pub fn forget_pending() {
-    let lost = PENDING.swap(0, Ordering::SeqCst);
+/// All but `left` are gone: closed, with a drain thread's table or in a channel to which none listens.
+pub fn forget_all_but(left: usize) {
+    let left = u32::try_from(left).unwrap_or(u32::MAX);
+    let fewer = |n: u32| Some(n.min(left));
+    let before = PENDING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).unwrap_or(0);
+    let lost = before.saturating_sub(left);
     if let Some(closed) = counters().outcomes.get(Outcome::Closed as usize) {
         closed.fetch_add(lost.into(), Ordering::Relaxed);
     }

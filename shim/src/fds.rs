@@ -28,6 +28,9 @@ pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
 #[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// Some thread has a descriptor table of its own: a number does not mean the same to all of them any more.
+#[cfg(not(loom))]
+static TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
 /// No number above this one ever was a connection.
 #[cfg(not(loom))]
 static HIGHEST: AtomicU32 = AtomicU32::new(0);
@@ -39,6 +42,7 @@ loom::lazy_static! {
     static ref BORN: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
     static ref FORKS: AtomicU32 = AtomicU32::new(1);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
+    static ref TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
 }
 
@@ -323,8 +327,19 @@ pub(crate) fn after_fork() {
 
 /// In the child: nothing here was born in it, and no epoll registration is its own.
 pub(crate) fn in_child() {
+    TABLES_DIFFER.store(0, Ordering::Relaxed);
     FORKS.fetch_add(1, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A thread is about to get a table of its own.
+pub(crate) fn tables_will_differ() {
+    TABLES_DIFFER.store(1, Ordering::SeqCst);
+}
+
+/// Whether some thread has one.
+pub(crate) fn tables_differ() -> bool {
+    TABLES_DIFFER.load(Ordering::Relaxed) != 0
 }
 
 /// Whether this process knows of any connection at all.

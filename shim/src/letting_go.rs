@@ -4,13 +4,14 @@
 //! but one: a number that is ours, not the program's.
 
 use crate::errno;
-use crate::fds::{self, Facts, Role};
+use crate::fds::{self, Epolls, Facts, Role};
 use crate::{epolls, gate};
 use ::core::sync::atomic::Ordering;
 use engine::closing::{self, Handled, Holding};
 use engine::config::{self, Side};
 use engine::drain::Deadline;
 use engine::engine::{self as core, Caller};
+use engine::family;
 use engine::handover::{self, Input, Origin, Suspicion};
 use engine::holders;
 use engine::sys::{self, socket, Fd};
@@ -64,8 +65,19 @@ fn end_known(fd: Fd) {
         epolls::leave(fd, facts);
     }
     if let Some(holding) = holding(fd, facts, false) {
-        closing::let_go(fd, Deadline::Default, holding, Caller::Hook, &|| epolls::leave(fd, facts));
+        let withdraw = || !serves_elsewhere(fd, facts, holding) && epolls::leave(fd, facts);
+        closing::let_go(fd, Deadline::Default, holding, Caller::Hook, &withdraw);
     }
+}
+
+/// Whether a relative has the connection, and with it perhaps the epoll set it is registered in: a registration that is removed is
+/// removed for the relative, too.
+fn serves_elsewhere(fd: Fd, facts: Facts, holding: Holding) -> bool {
+    let registered = facts.epolls() != Epolls::Known([None; 2]);
+    matches!(holding, Holding::Unproven(_))
+        && registered
+        && !fds::unforked(fd)
+        && sys::identity(fd).is_ok_and(|identity| holders::nearest_kin_hold(fd, identity.inode))
 }
 
 /// Whether `fd` is a connection that [`before_end_of`] may linger on.
@@ -81,12 +93,16 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
         Role::Received => Origin::Received,
         _ => return None,
     };
+    // The tables of other threads cannot be told from this one's.
+    if fds::tables_differ() {
+        return None;
+    }
     // On its way to another process it is in no table: nobody could find that holder.
-    if facts.sent() {
+    if facts.sent() && !family::has_arrived(fd) {
         return None;
     }
     // A process that ends lets go of all its numbers at once.
-    let alone = !facts.duplicated() || exiting;
+    let alone = (!facts.duplicated() || exiting) && !facts.sent();
     // What became of a socket of the program's own between socket(2) and connect(2) nobody saw: dup(2) or fork(2), perhaps.
     if facts.role() == Role::Accepted && alone && fds::unforked(fd) {
         let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };

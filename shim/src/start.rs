@@ -7,7 +7,7 @@ use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::engine::{self as life, Host};
 use engine::sys::{self, process, socket};
-use engine::{config, family, ffi, holders, log, stats};
+use engine::{config, family, ffi, holders, leader, log, stats};
 
 #[used]
 #[link_section = ".init_array"]
@@ -27,6 +27,9 @@ extern "C" fn construct() {
     life::set_host(&HOST);
     // SAFETY: the handlers are safe in a forked child: atomics and system calls only.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
+    if process::thread() == process::pid() {
+        leader::watch();
+    }
     let why = gate::decide();
     if gate::is_open() {
         note_inherited_connection();
@@ -74,8 +77,8 @@ unsafe extern "C" fn in_child() {
     if gate::sandboxed() {
         return;
     }
-    holders::remember_parent(life::owner());
-    life::enter();
+    let parent = life::owner();
+    holders::remember_parent(parent, life::enter_child());
 }
 
 /// exit(3) and return from main end here, after the program's own handlers and before libc flushes its streams.

@@ -23,7 +23,8 @@ const OWN_NUMBERS: u64 = 10;
 const WORTH: usize = 64;
 /// A table with room for fewer is so small because descriptors are dear: no further thread for that.
 const WORTHY_TABLE: usize = 128;
-/// Nothing can be received any more where each try has failed for so long.
+/// Nothing can be received any more where each of so many tries failed, for so long.
+const FAILURES: u32 = 20;
 const UNRECEIVED_MS: u64 = 500;
 /// How long after a further thread was refused the next try is made.
 const RECRUIT_AGAIN_MS: u64 = 1000;
@@ -37,8 +38,11 @@ pub(super) struct Collecting {
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
-    /// Since when receiving has failed.
-    failing_since_ms: Option<u64>,
+    /// How many tries to receive failed one after the other, and when the first of them did.
+    failures: u32,
+    failing_since_ms: u64,
+    /// Receiving failed for so long that it will not be possible again.
+    pub(super) broken: bool,
     /// The table is full, and nobody else has room: who comes now has another one evicted.
     stuck: bool,
 }
@@ -50,7 +54,9 @@ impl Collecting {
             ripe: 0,
             recruit: None,
             recruit_after_ms: 0,
-            failing_since_ms: None,
+            failures: 0,
+            failing_since_ms: 0,
+            broken: false,
             stuck: false,
         }
     }
@@ -81,9 +87,13 @@ impl Reaper {
         self.seat.receives() && !self.collecting.listening
     }
 
-    /// Whether receiving has failed for so long that it will not be possible again.
-    pub(super) fn broken(&self) -> bool {
-        self.collecting.failing_since_ms.is_some_and(|since| self.now >= since + UNRECEIVED_MS)
+    /// Whether its crew's channel is nobody's any more, and nothing is left to do.
+    pub(super) fn is_former(&self) -> bool {
+        !self.seat.current()
+            && self.order.len() == 0
+            && self.searching.iter().all(Option::is_none)
+            && self.shutting.is_empty()
+            && passing::look_at_payload(CHANNEL).is_err()
     }
 
     /// Receives what waits in the channel. Whether more may be waiting.
@@ -104,19 +114,32 @@ impl Reaper {
                 Ok(count) => {
                     received += count;
                     emptied = count < batch;
-                    self.collecting.failing_since_ms = None;
+                    self.collecting.failures = 0;
                 }
                 Err(e) if e.is(libc::EINTR) => {}
                 Err(e) => {
                     emptied = true;
-                    let since = self.collecting.failing_since_ms.unwrap_or(self.now);
-                    self.collecting.failing_since_ms = (!e.is(libc::EAGAIN)).then_some(since);
+                    self.note_failure(e.is(libc::EAGAIN));
                 }
             }
         }
         self.collecting.ripe =
             if emptied { 0 } else { (self.collecting.ripe + queued).saturating_sub(received) };
         received > 0 || self.collecting.ripe > 0
+    }
+
+    fn note_failure(&mut self, nothing_waits: bool) {
+        let collecting = &mut self.collecting;
+        if nothing_waits {
+            collecting.failures = 0;
+            return;
+        }
+        if collecting.failures == 0 {
+            collecting.failing_since_ms = self.now;
+        }
+        collecting.failures += 1;
+        let long = self.now >= collecting.failing_since_ms + UNRECEIVED_MS;
+        collecting.broken = long && collecting.failures >= FAILURES;
     }
 
     /// How many connections the table has room for, as the descriptor limit is now.
@@ -132,7 +155,7 @@ impl Reaper {
     }
 
     fn free(&self) -> usize {
-        self.capacity.saturating_sub(self.order.len() + self.reports.len())
+        self.capacity.saturating_sub(self.order.len() + self.reports.len() + self.shutting.len())
     }
 
     /// How many messages may be received at once.
@@ -141,6 +164,8 @@ impl Reaper {
             0 if self.collecting.stuck => self.spare_batch(self.capacity as u64) as usize,
             // First another thread is tried to have.
             0 => 0,
+            // One that is to be reported brings two descriptors.
+            free if self.reports.len() > 0 => free.div_ceil(2).min(passing::BATCH),
             free => free.min(passing::BATCH),
         }
     }
@@ -148,7 +173,14 @@ impl Reaper {
     fn admit(&mut self, message: Received) {
         let (fd, request) = match message {
             Received::Connection(fd, request) => (fd, request),
-            Received::Lost => return stats::finish(Outcome::Closed, 0),
+            Received::Lost(request) => {
+                return match request.task {
+                    Task::Drain { discarded, .. } => stats::finish(Outcome::Closed, discarded.into()),
+                    Task::Search(_) => stats::finish(Outcome::Closed, 0),
+                    Task::ShutRead => stats::cancel(),
+                    Task::KeepProc => {}
+                };
+            }
             Received::Nudge => return,
         };
         if let Some(report) = request.report {
@@ -210,7 +242,7 @@ impl Reaper {
             return false;
         }
         let Some(seat) = self.seat.next() else { return false };
-        match super::create_unsignalled(seat) {
+        match super::create_seated(seat) {
             Ok(()) => self.collecting.recruit = Some(seat),
             Err(_) => seat.give_back(),
         }

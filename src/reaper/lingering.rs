@@ -18,6 +18,7 @@ use crate::eviction::{Order, Standing};
 use crate::handover::{Input, Request};
 use crate::holders;
 use crate::input;
+use crate::leader;
 use crate::publication::Publication;
 use crate::stats;
 use crate::sys::memory::Zeroed;
@@ -41,6 +42,13 @@ const LOW_WATER: i32 = 1 << 20;
 const TURN_DEADLINES: usize = 1024;
 /// How often the thread looks where nothing wakes it.
 const UNHEARD_MS: u64 = 50;
+/// How often it looks though nothing happened: one whose channel was swept away hears nothing, not even that.
+const NOTHING_MS: u64 = 60_000;
+/// How often it looks whether the program still has a thread, once its first one has ended.
+const LEADERLESS_MS: u64 = 100;
+/// A thread that is to end closes one by one for so long; what is left goes with its table. Whoever waits for the end
+/// ([`crate::engine::retire`]) waits for longer.
+const FAREWELL_MS: u64 = 30;
 /// Places for the thread's own numbers, for a batch just received, and for what is being searched or shut.
 const SPARE_PLACES: usize = 256;
 
@@ -120,9 +128,10 @@ impl Reaper {
         self.shutting.shut_what_is_due(self.now);
     }
 
-    /// Closes everything: the thread is about to end.
+    /// Closes what it can in a moment: the thread is about to end, and its table with it.
     pub(super) fn close_all(&mut self) {
-        while let Some(id) = self.order.first() {
+        let until = process::now_ms() + FAREWELL_MS;
+        while let Some(id) = self.order.first().filter(|_| process::now_ms() < until) {
             let drain = self.publication.records.get(id as usize).copied();
             self.close(
                 id as Fd,
@@ -135,6 +144,7 @@ impl Reaper {
         {
             self.drop_as_shared(searching.fd);
         }
+        (0..self.order.len()).for_each(|_| shards::leaves());
     }
 
     /// The half-close is done and nobody else holds it: discard what is here, and wait for the rest if there may be
@@ -339,7 +349,7 @@ impl Reaper {
         let mut discarded = drain.discarded();
         if !matches!(outcome, Outcome::Fin | Outcome::Reset) {
             // So that the kernel itself sends FIN, not RST, where it can.
-            discarded += socket::discard(fd, CALL_BYTES as usize).unwrap_or(0) as u64;
+            discarded += input::discard_what_is_here(fd);
         }
         self.peers.report(fd, outcome, discarded, drain.age(self.now));
         let _ = sys::close(fd);
@@ -347,21 +357,25 @@ impl Reaper {
         self.reports.tell(fd, outcome);
     }
 
+    /// Somebody else holds it, or nobody can tell.
     pub(super) fn drop_as_shared(&mut self, fd: Fd) {
+        // Where nobody can tell this may be the last close after all, and the other connections must not wait for it.
+        if holders::blind() && socket::linger_seconds(fd).is_ok_and(|seconds| seconds > Some(0)) {
+            let _ = socket::clear_linger(fd);
+        }
         let _ = sys::close(fd);
         stats::dropped_as_shared();
     }
 
-    /// How long to sleep, -1 for as long as nothing happens.
+    /// How long to sleep.
     pub(super) fn sleep_ms(&self) -> i32 {
         let now = process::now_ms();
         let search = self.searching.iter().any(Option::is_some).then_some(self.budget.available_ms());
         let deaf = self.deaf().then_some(now + UNHEARD_MS);
-        match self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).chain(deaf).min()
-        {
-            None => -1,
-            Some(at) => i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX),
-        }
+        let nothing = now + if leader::has_ended() { LEADERLESS_MS } else { NOTHING_MS };
+        let times = self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).chain(deaf);
+        let at = times.fold(nothing, u64::min);
+        i32::try_from(at.saturating_sub(now)).unwrap_or(i32::MAX)
     }
 }
 

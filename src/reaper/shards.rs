@@ -10,9 +10,9 @@
 //! passes nothing on. An eviction that is asked of a shard is made there, so that the limit holds.
 
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How many threads there are at most: with the usual limit of 1024 descriptors some 60,000 connections.
 #[cfg(not(loom))]
@@ -23,8 +23,6 @@ const MOST: usize = 3;
 
 /// What a shard tells the others of itself.
 struct Desk {
-    /// The thread's number, 0 for none.
-    thread: AtomicI32,
     /// How many more connections it has room for.
     room: AtomicU32,
     /// How many of its connections may be evicted with least loss.
@@ -39,7 +37,6 @@ struct Desk {
 macro_rules! vacant_desk {
     () => {
         Desk {
-            thread: AtomicI32::new(0),
             room: AtomicU32::new(0),
             acknowledged: AtomicU32::new(0),
             evictions: AtomicU32::new(0),
@@ -157,13 +154,6 @@ impl Seat {
         self.current() && RECEIVER.load(Ordering::SeqCst) == self.index
     }
 
-    /// The thread that sits here runs.
-    pub(super) fn occupy(self, thread: i32) {
-        if let Some(desk) = self.desk() {
-            desk.thread.store(thread, Ordering::SeqCst);
-        }
-    }
-
     /// From now on this one receives.
     pub(super) fn take_over(self) {
         if self.current() {
@@ -233,7 +223,6 @@ impl Seat {
 
 impl Desk {
     fn clear(&self) {
-        self.thread.store(0, Ordering::SeqCst);
         self.room.store(0, Ordering::SeqCst);
         self.acknowledged.store(0, Ordering::SeqCst);
         self.evictions.store(0, Ordering::SeqCst);
@@ -254,11 +243,6 @@ pub(super) fn joins() {
 /// One less lingers.
 pub(super) fn leaves() {
     let _ = LINGERING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-}
-
-/// The numbers of the threads of the present crew.
-pub(super) fn threads() -> impl Iterator<Item = i32> {
-    DESKS.iter().map(|desk| desk.thread.load(Ordering::SeqCst)).filter(|thread| *thread != 0)
 }
 
 /// In a forked child: all that was the parent's.

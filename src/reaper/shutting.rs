@@ -33,6 +33,11 @@ impl Shutting {
         self.entries.iter().all(Option::is_none)
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.entries.iter().flatten().count()
+    }
+
     /// Takes `fd` over and shuts its read half later; at once where there is no room.
     pub(super) fn add(&mut self, fd: Fd, now_ms: u64) {
         let place = self.entries.iter_mut().find(|entry| entry.is_none());

@@ -58,12 +58,20 @@ impl Drop for Mapping {
     }
 }
 
+const MFD_NOEXEC_SEAL: libc::c_uint = 8;
+
 /// An unnamed file of memory (memfd_create(2)) of `bytes` zeros, mode 0600, whose length nobody can change. It takes
 /// memory only for what is touched.
 pub fn sealed_file(name: &core::ffi::CStr, bytes: usize) -> Result<Fd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // Linux 6.3 wants to be told that it is no program (vm.memfd_noexec); an older one does not know the flag.
     // SAFETY: the name is NUL-terminated.
-    let fd = unsafe { call!(SYS_memfd_create, name.as_ptr(), flags) }? as Fd;
+    let create = |flags: libc::c_uint| unsafe { call!(SYS_memfd_create, name.as_ptr(), flags) };
+    let created = match create(flags | MFD_NOEXEC_SEAL) {
+        Err(Errno(libc::EINVAL)) => create(flags),
+        created => created,
+    };
+    let fd = created? as Fd;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     // SAFETY: no memory is passed.
     let ready = unsafe {

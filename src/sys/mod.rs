@@ -45,6 +45,18 @@ pub fn close_range(first: u32, last: u32, unshare: bool) -> Result<()> {
     unsafe { call!(SYS_close_range, first, last, flags) }.map(drop)
 }
 
+/// Whether a thread can have a descriptor table of its own here; changes nothing.
+///
+/// close_range(2) looks at its flags, and then refuses a range whose end is before its beginning with EINVAL; unshare(2) of
+/// nothing succeeds. A kernel without the former answers ENOSYS, and a filter what it likes, mostly EPERM.
+pub fn table_can_be_unshared() -> Result<()> {
+    match close_range(1, 0, true) {
+        Ok(()) | Err(Errno(libc::EINVAL)) => Ok(()),
+        // SAFETY: nothing is unshared.
+        Err(_) => unsafe { call!(SYS_unshare, 0) }.map(drop),
+    }
+}
+
 /// Gives the calling thread a descriptor table of its own, a copy of the shared one (unshare(2)).
 pub fn unshare_files() -> Result<()> {
     // SAFETY: no memory is passed.
@@ -93,6 +105,15 @@ pub fn identity(fd: Fd) -> Result<Identity> {
     // SAFETY: all-zero is a valid `stat`, and the call succeeded.
     let stat = unsafe { stat.assume_init() };
     Ok(Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 })
+}
+
+/// How many links a directory has: one for itself, one in its parent, and one in each of its subdirectories.
+pub fn links(dir: Fd, path: &core::ffi::CStr) -> Result<u64> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the path is NUL-terminated; the kernel fills the structure, whose layout is its own on 64-bit Linux.
+    unsafe { call!(SYS_newfstatat, dir, path.as_ptr(), stat.as_mut_ptr(), 0) }?;
+    // SAFETY: all-zero is a valid `stat`, and the call succeeded.
+    Ok(unsafe { stat.assume_init() }.st_nlink as u64)
 }
 
 /// Writes once and ignores the result: for messages that must not fail.

@@ -16,6 +16,21 @@ hook! {
     }
 }
 
+/// linux/close_range.h
+const CLOSE_RANGE_UNSHARE: c_int = 2;
+
+hook! {
+    /// *Contract:* gives the calling thread namespaces, or with CLONE_FILES a descriptor table, of its own.
+    /// *Why hooked:* from then on a number may be closed in one table and open in another: every connection gets the plain close.
+    /// *errno:* of the real call. *Signal safety:* async-signal-safe.
+    fn unshare(flags: c_int) -> c_int {
+        if flags & libc::CLONE_FILES != 0 && core::owned() {
+            fds::tables_will_differ();
+        }
+        real::unshare(flags)
+    }
+}
+
 hook! {
     /// *Contract:* closes every number from `first` on. *Why hooked:* as [`close_range`].
     /// *errno:* unused. *Signal safety:* async-signal-safe.
@@ -36,6 +51,9 @@ pub(super) fn sweep(
     flags: c_int,
     real: impl Fn(c_uint, c_uint) -> c_int,
 ) -> c_int {
+    if flags & CLOSE_RANGE_UNSHARE != 0 && core::owned() {
+        fds::tables_will_differ();
+    }
     let nothing_of_ours = !gate::is_open() && handover::number().is_none();
     if flags != 0 || first > last || nothing_of_ours || !core::owned() {
         return real(first, last);

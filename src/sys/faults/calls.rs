@@ -91,6 +91,8 @@ calls! {
     "fcntl" libc::SYS_fcntl, SET_FLAGS, true, [any(libc::EPERM)], "fcntl(2), F_SETFL";
     "fstat" libc::SYS_fstat, None, true, [any(libc::ENOMEM), any(libc::EACCES)],
         "stat(2); EACCES of a security module (security_inode_getattr)";
+    "newfstatat" libc::SYS_newfstatat, None, true, [any(libc::EACCES), any(libc::ENOENT), any(libc::ENOMEM)],
+        "stat(2), proc(5)";
     "write" libc::SYS_write, None, true,
         [any(libc::EAGAIN), passes(libc::EINTR), any(libc::EIO), any(libc::ENOSPC), any(libc::EPIPE)], "write(2)";
     "openat" libc::SYS_openat, None, true,
