@@ -78,12 +78,21 @@ impl Anatomy {
     ///
     /// If there is none, or more than one.
     pub fn drain_thread(self) -> Result<Thread> {
-        let threads = self.threads()?;
-        let mut named = threads.iter().filter(|thread| thread.name == "linger");
-        match (named.next(), named.next()) {
-            (Some(thread), None) => Ok(thread.clone()),
-            _ => bail!("not one thread is named linger: {threads:?}"),
+        match &self.drain_threads()?[..] {
+            [thread] => Ok(thread.clone()),
+            _ => bail!("not one thread is named linger: {:?}", self.threads()?),
         }
+    }
+
+    /// All of liblinger's drain threads: several where one table is not enough, none where nothing has lingered.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub fn drain_threads(self) -> Result<Vec<Thread>> {
+        let mut threads = self.threads()?;
+        threads.retain(|thread| thread.name == "linger");
+        Ok(threads)
     }
 
     /// What every number in the program's own table refers to.
@@ -114,15 +123,26 @@ impl Anatomy {
         count(&self.path("fd"))
     }
 
-    /// How many connections are in the table of the drain thread, as cheaply: what is there besides its own numbers.
+    /// How many connections are in the table of a drain thread, as cheaply: what is there besides its own numbers. One that
+    /// is just being started still shares the table of another thread, for a moment.
     ///
     /// # Errors
     ///
     /// If it is gone.
     pub fn count_connections_of_thread(self, thread: &Thread) -> Result<usize> {
-        // Three that are inert, its epoll set and its channel.
-        const OWN: usize = 5;
+        // Eight that are always taken, and the file in which it publishes.
+        const OWN: usize = 9;
         Ok(count(&self.path(&format!("task/{}/fd", thread.tid)))?.saturating_sub(OWN))
+    }
+
+    /// The sockets in the table of a drain thread, by inode.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn sockets_of_thread(self, thread: &Thread) -> Result<Vec<u64>> {
+        let socket = |target: &String| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        Ok(self.descriptors_of_thread(thread)?.values().filter_map(socket).collect())
     }
 
     /// Waits until exactly `count` connections are in the drain thread's own table.

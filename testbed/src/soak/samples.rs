@@ -45,8 +45,9 @@ impl Sample {
             sample.resident_bytes += anatomy.resident_bytes()? as f64;
             sample.descriptors += anatomy.count_descriptors()? as f64;
             sample.threads += anatomy.threads()?.len() as f64;
-            if let Ok(thread) = anatomy.drain_thread() {
-                sample.lingering += anatomy.count_connections_of_thread(&thread)? as f64;
+            for thread in anatomy.drain_threads()? {
+                // One that is not needed any more may end between the two looks.
+                sample.lingering += anatomy.count_connections_of_thread(&thread).unwrap_or(0) as f64;
             }
         }
         Ok(sample)
