@@ -123,8 +123,26 @@ impl Anatomy {
         count(&self.path("fd"))
     }
 
-    /// How many connections are in the table of a drain thread, as cheaply: what is there besides its own numbers. One that
-    /// is just being started still shares the table of another thread, for a moment.
+    /// How many connections are in the tables of all drain threads. One that is just being started still has the table of
+    /// whoever started it, which must not count twice.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub fn count_lingering(self) -> Result<usize> {
+        let mut seen = vec![self.pid];
+        let mut count = 0;
+        for thread in self.drain_threads()? {
+            if !seen.iter().any(|other| share_a_table(*other, thread.tid)) {
+                // One that is not needed any more may end between the two looks.
+                count += self.count_connections_of_thread(&thread).unwrap_or(0);
+            }
+            seen.push(thread.tid);
+        }
+        Ok(count)
+    }
+
+    /// How many connections are in the table of a drain thread, as cheaply: what is there besides its own numbers.
     ///
     /// # Errors
     ///
@@ -240,6 +258,13 @@ impl Anatomy {
     }
 }
 
+/// Whether two threads have one table of descriptors (kcmp(2)). Where that cannot be told, they have not.
+fn share_a_table(one: u32, other: u32) -> bool {
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: the call compares what it is told to, and takes no memory.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+}
+
 /// How many of these are sockets, the drain thread's own channel not counted.
 fn connections(descriptors: &BTreeMap<i32, String>) -> usize {
     descriptors.values().filter(|target| target.starts_with("socket:")).count().saturating_sub(1)
@@ -268,6 +293,17 @@ fn links(directory: PathBuf) -> Result<BTreeMap<i32, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_with_one_table_are_told_from_processes_that_have_two() {
+        let here = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        assert!(share_a_table(std::process::id(), here));
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
+        assert!(!share_a_table(child.id(), here));
+        drop(child.stdin.take());
+        child.wait().expect("wait");
+    }
 
     #[test]
     fn this_process_has_threads_descriptors_and_memory() {

@@ -45,10 +45,7 @@ impl Sample {
             sample.resident_bytes += anatomy.resident_bytes()? as f64;
             sample.descriptors += anatomy.count_descriptors()? as f64;
             sample.threads += anatomy.threads()?.len() as f64;
-            for thread in anatomy.drain_threads()? {
-                // One that is not needed any more may end between the two looks.
-                sample.lingering += anatomy.count_connections_of_thread(&thread).unwrap_or(0) as f64;
-            }
+            sample.lingering += anatomy.count_lingering()? as f64;
         }
         Ok(sample)
     }
