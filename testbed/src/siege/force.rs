@@ -31,6 +31,19 @@ pub struct Force {
     pub homes: Homes,
 }
 
+impl Force {
+    /// Requests that they can make at the same time. Those who come at a rate catch up where they were held up.
+    #[must_use]
+    pub fn most_requests(&self) -> u64 {
+        let processes = u64::from(self.processes);
+        match self.attack {
+            Attack::Crowd => processes,
+            Attack::Trickle | Attack::LineRate => processes * u64::from(self.peers),
+            Attack::Silence => 2 * processes * u64::from(self.peers),
+        }
+    }
+}
+
 /// Their processes; dropping them ends them.
 pub(super) struct Attackers {
     force: Force,

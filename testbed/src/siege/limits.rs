@@ -15,6 +15,9 @@ const DEFAULT_MAX: u64 = 10_000;
 const BYTES_EACH: u64 = 100;
 const BYTES_MORE: u64 = 4 << 20;
 
+/// Memory that nginx takes for a request, and keeps, where that many come at the same time.
+const BYTES_A_REQUEST: u64 = 10 << 10;
+
 /// What the clients that are no attackers receive and send, at most, for each small and each large response.
 const SMALL_TRAFFIC: u64 = 8 << 10;
 const LARGE_TRAFFIC: u64 = 256 << 10;
@@ -32,7 +35,8 @@ pub enum Limit {
     AtLeast(u64),
     /// So many of one address, at most.
     OfOneAddress(u64),
-    /// The server's processes take no more memory than so many lingering connections may cost.
+    /// The server's processes take no more memory than so many lingering connections may cost, and the requests that it may
+    /// have at once.
     Memory(u64),
     /// So many bytes are received of each attacking connection in a second of its life, and for one second more.
     Rate(u64),
@@ -132,7 +136,7 @@ impl Limit {
             }
             Limit::Memory(connections) => {
                 let (before, most) = siege.resident_bytes;
-                let allowed = connections * BYTES_EACH + BYTES_MORE;
+                let allowed = connections * BYTES_EACH + siege.most_requests * BYTES_A_REQUEST + BYTES_MORE;
                 megabytes("memory of the server more", most.saturating_sub(before), allowed)
             }
             Limit::Rate(rate) => {
@@ -190,6 +194,7 @@ mod tests {
             traffic: Traffic { received_bytes: 1_000_000, accepted: 54, resets: 0 },
             received_a_second: 0.0,
             receive_queue: 1_000_000,
+            most_requests: 10,
         }
     }
 

@@ -118,6 +118,8 @@ pub struct Siege {
     pub received_a_second: f64,
     /// The longest that the kernel lets a receive queue be.
     pub receive_queue: u64,
+    /// Requests that the attackers can make at the same time.
+    pub most_requests: u64,
 }
 
 /// Attacks nginx, and watches.
@@ -163,6 +165,7 @@ pub fn lay(plan: &Plan<'_>) -> Result<Siege> {
             traffic: Traffic::read()? - traffic,
             received_a_second: meanwhile.received_a_second,
             receive_queue: ledger::largest_receive_queue()?,
+            most_requests: plan.force.map_or(0, |force| force.most_requests()),
         })
     })
 }
@@ -223,20 +226,16 @@ struct Most {
     kernel_bytes: u64,
 }
 
-/// What is seen in a single look does not count as lingering: a drain thread that is being started shows another one's
-/// table, for a moment.
 fn watch(server: &Server, plan: &Plan<'_>, over: &AtomicBool) -> Result<Most> {
     let addresses = plan.force.is_some_and(|force| force.homes == Homes::One);
     let mut most = Most { sample: Sample::default(), of_one_address: 0, kernel_bytes: 0 };
-    let mut lingered = 0.0;
     for look in 0_u32.. {
         let last = over.load(Relaxed);
         let now = Sample::take(server)?;
         most.sample.resident_bytes = most.sample.resident_bytes.max(now.resident_bytes);
         most.sample.threads = most.sample.threads.max(now.threads);
-        most.sample.lingering = most.sample.lingering.max(now.lingering.min(lingered));
+        most.sample.lingering = most.sample.lingering.max(now.lingering);
         most.kernel_bytes = most.kernel_bytes.max(ledger::kernel_bytes()?);
-        lingered = now.lingering;
         if addresses && look % SAMPLES_FOR_ADDRESSES == 0 {
             most.of_one_address = most.of_one_address.max(ledger::most_of_one_address(server)?);
         }
