@@ -105,7 +105,7 @@ transparency: all ## Programs with tests of their own, bare and under the shim: 
 soak: all ## Servers with every kind of peer, for SOAK_S seconds, 600 by default
 	SOAK_S=$${SOAK_S:-600} $(CARGO) test -p linger-testbed --test soak -- --nocapture
 
-attack: all ## What attackers can cost a server, without and with us: a table
+attack: all ## What attackers can cost a server, and that every limit holds: six minutes
 	$(OUT)/linger-attack
 
 bench: tools all ## Measure every figure on a quiet machine, a quarter of an hour: bench/REPORT.md

@@ -78,12 +78,21 @@ impl Anatomy {
     ///
     /// If there is none, or more than one.
     pub fn drain_thread(self) -> Result<Thread> {
-        let threads = self.threads()?;
-        let mut named = threads.iter().filter(|thread| thread.name == "linger");
-        match (named.next(), named.next()) {
-            (Some(thread), None) => Ok(thread.clone()),
-            _ => bail!("not one thread is named linger: {threads:?}"),
+        match &self.drain_threads()?[..] {
+            [thread] => Ok(thread.clone()),
+            _ => bail!("not one thread is named linger: {:?}", self.threads()?),
         }
+    }
+
+    /// All of liblinger's drain threads: several where one table is not enough, none where nothing has lingered.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub fn drain_threads(self) -> Result<Vec<Thread>> {
+        let mut threads = self.threads()?;
+        threads.retain(|thread| thread.name == "linger");
+        Ok(threads)
     }
 
     /// What every number in the program's own table refers to.
@@ -114,15 +123,44 @@ impl Anatomy {
         count(&self.path("fd"))
     }
 
-    /// How many connections are in the table of the drain thread, as cheaply: what is there besides its own numbers.
+    /// How many connections are in the tables of all drain threads. One that is just being started still has the table of
+    /// whoever started it, which must not count twice.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub fn count_lingering(self) -> Result<usize> {
+        let mut seen = vec![self.pid];
+        let mut count = 0;
+        for thread in self.drain_threads()? {
+            if !seen.iter().any(|other| share_a_table(*other, thread.tid)) {
+                // One that is not needed any more may end between the two looks.
+                count += self.count_connections_of_thread(&thread).unwrap_or(0);
+            }
+            seen.push(thread.tid);
+        }
+        Ok(count)
+    }
+
+    /// How many connections are in the table of a drain thread, as cheaply: what is there besides its own numbers.
     ///
     /// # Errors
     ///
     /// If it is gone.
     pub fn count_connections_of_thread(self, thread: &Thread) -> Result<usize> {
-        // Three that are inert, its epoll set and its channel.
-        const OWN: usize = 5;
+        // Eight that are always taken, and the file in which it publishes.
+        const OWN: usize = 9;
         Ok(count(&self.path(&format!("task/{}/fd", thread.tid)))?.saturating_sub(OWN))
+    }
+
+    /// The sockets in the table of a drain thread, by inode.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn sockets_of_thread(self, thread: &Thread) -> Result<Vec<u64>> {
+        let socket = |target: &String| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        Ok(self.descriptors_of_thread(thread)?.values().filter_map(socket).collect())
     }
 
     /// Waits until exactly `count` connections are in the drain thread's own table.
@@ -220,6 +258,13 @@ impl Anatomy {
     }
 }
 
+/// Whether two threads have one table of descriptors (kcmp(2)). Where that cannot be told, they have not.
+fn share_a_table(one: u32, other: u32) -> bool {
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: the call compares what it is told to, and takes no memory.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+}
+
 /// How many of these are sockets, the drain thread's own channel not counted.
 fn connections(descriptors: &BTreeMap<i32, String>) -> usize {
     descriptors.values().filter(|target| target.starts_with("socket:")).count().saturating_sub(1)
@@ -248,6 +293,17 @@ fn links(directory: PathBuf) -> Result<BTreeMap<i32, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_with_one_table_are_told_from_processes_that_have_two() {
+        let here = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        assert!(share_a_table(std::process::id(), here));
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
+        assert!(!share_a_table(child.id(), here));
+        drop(child.stdin.take());
+        child.wait().expect("wait");
+    }
 
     #[test]
     fn this_process_has_threads_descriptors_and_memory() {

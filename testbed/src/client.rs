@@ -97,9 +97,18 @@ impl Client {
     ///
     /// If no connection can be made.
     pub fn connect(server: SocketAddr) -> Result<Self> {
+        Self::connect_with_buffer(server, RECEIVE_BUFFER)
+    }
+
+    /// Connects with a receive buffer of so many bytes, which the kernel doubles (socket(7)).
+    ///
+    /// # Errors
+    ///
+    /// If no connection can be made.
+    pub fn connect_with_buffer(server: SocketAddr, bytes: usize) -> Result<Self> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         // Before connecting: the window scale is agreed on in the SYN.
-        sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
         connect(&socket, &server).with_context(|| format!("connect to {server}"))?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
@@ -155,6 +164,13 @@ impl Client {
             pause(Duration::from_millis(1), "nothing tells a client that the server called close()");
         }
         Ok(())
+    }
+
+    /// Waits until something can be read, which is left there.
+    pub fn wait_for_anything(&mut self) {
+        if !matches!(self.stream.peek(&mut [0]), Ok(1)) {
+            self.read_once();
+        }
     }
 
     /// Reads until `wanted` whole answers are here or the connection ends.

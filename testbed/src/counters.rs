@@ -83,7 +83,7 @@ impl std::ops::AddAssign for Counters {
 }
 
 /// A table is two lines with the same first word: names, then values.
-fn field(text: &str, table: &str, name: &str) -> Result<u64> {
+pub(crate) fn field(text: &str, table: &str, name: &str) -> Result<u64> {
     let mut lines = text.lines().filter(|line| line.split(' ').next() == Some(table));
     let names = lines.next().with_context(|| format!("no {table} line"))?;
     let values = lines.next().with_context(|| format!("no second {table} line"))?;

@@ -1,7 +1,7 @@
 //! What an attacking process does, until it is killed: connections that cost a server that lingers as much as they can.
 //!
 //! **Invariant:** each peer comes from an address of its own within 127/8, so that neither ports nor a limit for each
-//! address stop it.
+//! address stop it; unless all are to come from one.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -32,6 +32,8 @@ const COME_BACK: Duration = Duration::from_millis(20);
 pub enum Attack {
     /// Say nothing; new ones come all the time.
     Silence,
+    /// Say nothing; all are there at the same time, and stay.
+    Crowd,
     /// Send a byte a second.
     Trickle,
     /// Send as fast as they can.
@@ -49,7 +51,29 @@ pub struct Orders {
     pub peers: u32,
     /// The second byte of their addresses, 127.N.
     pub network: u8,
+    /// Where they come from.
+    pub homes: Homes,
 }
+
+/// Whose addresses the peers of one process have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Homes {
+    /// Each its own.
+    Own,
+    /// All the same.
+    One,
+}
+
+impl Homes {
+    fn of(self, network: u8, peer: u32) -> Ipv4Addr {
+        let number = if self == Homes::One { 0 } else { peer };
+        let [_, _, high, low] = (number % 60_000 + 1).to_be_bytes();
+        Ipv4Addr::new(127, network, high, low)
+    }
+}
+
+/// What a process says when all of its [`Attack::Crowd`] are there.
+pub const ALL_THERE: &str = "all there";
 
 /// Attacks for ever.
 ///
@@ -59,27 +83,49 @@ pub struct Orders {
 pub fn attack(orders: &Orders) -> Result<()> {
     match orders.attack {
         Attack::Silence => keep_silent(orders),
+        Attack::Crowd => crowd(orders),
         Attack::Trickle => trickle(orders),
         Attack::LineRate => send_at_line_rate(orders),
     }
 }
 
-/// An address of this peer's own.
-fn home(network: u8, peer: u32) -> Ipv4Addr {
-    let [_, _, high, low] = (peer % 60_000 + 1).to_be_bytes();
-    Ipv4Addr::new(127, network, high, low)
+/// A connection from this address.
+pub(super) fn connect_from(home: Ipv4Addr, server: SocketAddr) -> Result<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::from((home, 0))).context("bind")?;
+    connect(&socket, &server).context("connect")?;
+    Ok(TcpStream::from(socket))
 }
 
 /// Connects and asks for a small response, behind which the server lets go.
 fn visit(orders: &Orders, peer: u32) -> Result<TcpStream> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    bind(&socket, &SocketAddr::from((home(orders.network, peer), 0)))?;
-    connect(&socket, &orders.server).context("connect")?;
-    let mut stream = TcpStream::from(socket);
+    let mut stream = connect_from(orders.homes.of(orders.network, peer), orders.server)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(request(SMALL, "close").as_bytes())?;
     Ok(stream)
+}
+
+/// Takes the response, and what comes behind it: the server's FIN.
+fn take_response(stream: &mut TcpStream) -> io::Result<()> {
+    let mut response = [0; 2 * SMALL as usize];
+    while stream.read(&mut response)? > 0 {}
+    Ok(())
+}
+
+/// They come as fast as the server serves them.
+fn crowd(orders: &Orders) -> Result<()> {
+    allow_descriptors(u64::from(orders.peers) + OTHER_DESCRIPTORS)?;
+    let mut silent = Vec::new();
+    for peer in 0..orders.peers {
+        let mut stream = visit(orders, peer)?;
+        take_response(&mut stream)?;
+        silent.push(stream);
+    }
+    println!("{ALL_THERE}");
+    loop {
+        std::thread::park();
+    }
 }
 
 fn keep_silent(orders: &Orders) -> Result<()> {
@@ -141,8 +187,7 @@ fn send_at_line_rate(orders: &Orders) -> Result<()> {
 fn pour(stream: &mut TcpStream) -> io::Result<()> {
     let piece = [b'x'; 64 * 1024];
     // The response first: what comes before the close would be the next request.
-    let mut response = [0; 2 * SMALL as usize];
-    while stream.read(&mut response)? > 0 {}
+    take_response(stream)?;
     loop {
         match stream.write_all(&piece) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -156,9 +201,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_peer_has_an_address_of_its_own() {
-        let homes: std::collections::BTreeSet<_> = (0..60_000).map(|peer| home(9, peer)).collect();
-        assert_eq!(homes.len(), 60_000);
-        assert!(homes.iter().all(|home| home.is_loopback()));
+    fn every_peer_has_an_address_of_its_own_or_all_have_one() {
+        let homes = |homes: Homes| -> std::collections::BTreeSet<_> {
+            (0..60_000).map(|peer| homes.of(9, peer)).collect()
+        };
+        assert_eq!(homes(Homes::Own).len(), 60_000);
+        assert!(homes(Homes::Own).iter().all(|home| home.is_loopback()));
+        assert_eq!(homes(Homes::One).len(), 1);
     }
 }

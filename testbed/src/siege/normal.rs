@@ -1,17 +1,25 @@
-//! The client that the server is there for, and how long it waits.
+//! The clients that the server is there for: one that behaves as servers like it, and how long it waits; and one that says
+//! something while its response is still on its way.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
 use crate::answers::Promise;
 use crate::client::Client;
 use crate::pause;
-use crate::scenario::{request, SMALL};
+use crate::scenario::{request, PIPELINED, SMALL};
 
 /// Between two requests.
 const BREATH: Duration = Duration::from_millis(10);
+
+/// The other one leaves more time, for its responses are larger.
+const LONG_BREATH: Duration = Duration::from_millis(30);
+
+/// What it sends late comes so long after the beginning of the response: the server has let go by then, as a rule.
+const LATE: Duration = Duration::from_millis(20);
+
+/// Its receive buffer: doubled, it does not hold all of the response, so that a reset costs something.
+const LESS_THAN_HALF: usize = 32 * 1024;
 
 /// How it went.
 #[derive(Debug, Clone, Default)]
@@ -24,44 +32,67 @@ pub struct Service {
 
 impl Service {
     /// A request, a response, and the end of the connection, again and again for so long.
-    ///
-    /// # Errors
-    ///
-    /// If the client cannot be set up. That the server does not answer is a failure to be counted.
-    pub fn of(server: SocketAddr, duration: Duration) -> Result<Self> {
+    #[must_use]
+    pub fn of(server: SocketAddr, duration: Duration) -> Self {
+        Self::repeat(duration, BREATH, || {
+            Client::connect(server).is_ok_and(|mut client| {
+                client.send(request(SMALL, "close").as_bytes());
+                client.read_to_end();
+                client.finish(&Promise { answers: 1, status: 200, body: SMALL }).all_complete()
+            })
+        })
+    }
+
+    /// The same with something sent after the request, when the server has let go: a plain close answers it with a reset,
+    /// and what of the response is still with the server is lost.
+    #[must_use]
+    pub fn late(server: SocketAddr, duration: Duration) -> Self {
+        Self::repeat(duration, LONG_BREATH, || {
+            Client::connect_with_buffer(server, LESS_THAN_HALF).is_ok_and(|mut client| {
+                client.send(request(PIPELINED, "close").as_bytes());
+                client.wait_for_anything();
+                pause(LATE, "what is late comes late");
+                client.send(request(SMALL, "keep-alive").as_bytes());
+                client.read_to_end();
+                client.finish(&Promise { answers: 1, status: 200, body: PIPELINED }).all_complete()
+            })
+        })
+    }
+
+    /// `is_whole` again and again. That the server does not answer is a failure to be counted.
+    fn repeat(duration: Duration, breath: Duration, mut is_whole: impl FnMut() -> bool) -> Self {
         let mut service = Self::default();
         let started = Instant::now();
         while started.elapsed() < duration {
             let before = Instant::now();
-            let whole = Client::connect(server).is_ok_and(|mut client| {
-                client.send(request(SMALL, "close").as_bytes());
-                client.read_to_end();
-                client.finish(&Promise { answers: 1, status: 200, body: SMALL }).all_complete()
-            });
-            if whole {
+            if is_whole() {
                 service.latencies.push(before.elapsed());
             } else {
                 service.failures += 1;
             }
-            pause(BREATH, "the normal load is light");
+            pause(breath, "the normal load is light");
         }
         service.latencies.sort_unstable();
-        Ok(service)
+        service
     }
 
-    /// Two as one.
-    #[must_use]
-    pub fn and(mut self, later: Self) -> Self {
-        self.latencies.extend(later.latencies);
-        self.latencies.sort_unstable();
-        self.failures += later.failures;
-        self
+    /// One request, for tests of what is made of it.
+    #[cfg(test)]
+    pub(super) fn once(whole: bool) -> Self {
+        let latencies = if whole { vec![BREATH] } else { Vec::new() };
+        Self { failures: 1 - latencies.len(), latencies }
     }
 
     /// How many responses were whole.
     #[must_use]
     pub fn served(&self) -> usize {
         self.latencies.len()
+    }
+
+    /// How many were asked for.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.served() + self.failures
     }
 
     /// Nearest rank, in milliseconds.

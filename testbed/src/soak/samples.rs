@@ -45,9 +45,7 @@ impl Sample {
             sample.resident_bytes += anatomy.resident_bytes()? as f64;
             sample.descriptors += anatomy.count_descriptors()? as f64;
             sample.threads += anatomy.threads()?.len() as f64;
-            if let Ok(thread) = anatomy.drain_thread() {
-                sample.lingering += anatomy.count_connections_of_thread(&thread)? as f64;
-            }
+            sample.lingering += anatomy.count_lingering()? as f64;
         }
         Ok(sample)
     }
