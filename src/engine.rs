@@ -11,11 +11,11 @@ use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Request, Reserved, Task};
 use crate::interruption;
-use crate::lifecycle::{Lifecycle, Need};
+use crate::lifecycle::Lifecycle;
 use crate::log;
 use crate::reaper;
 use crate::stats;
-use crate::sys::{self, passing, process, socket, Fd};
+use crate::sys::{self, passing, process, socket, Errno, Fd};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 static OWNER: AtomicI32 = AtomicI32::new(0);
@@ -89,15 +89,15 @@ fn make_channel() -> bool {
 
 /// Hands a reference to `fd` over to the drain thread; false where that could not be done.
 pub(crate) fn hand_over(fd: Fd, request: Request) -> bool {
-    stats::begin();
-    if handover::send(fd, request).is_err() {
-        stats::cancel();
-        return false;
-    }
-    if !LIFE.listening() {
-        empty(handover::channel());
-    }
-    true
+    let send = || {
+        stats::begin();
+        let sent = handover::send(fd, request).is_ok();
+        if !sent {
+            stats::cancel();
+        }
+        sent
+    };
+    LIFE.hand_over(send, || empty(handover::channel()))
 }
 
 /// Whether there is a channel and a thread behind it, started now if need be.
@@ -109,29 +109,14 @@ pub fn ready(caller: Caller) -> bool {
 }
 
 fn ensure_thread(caller: Caller) -> bool {
-    let claim = match LIFE.need(process::now_ms) {
-        Need::Met => return true,
-        Need::Unmet => return false,
-        Need::Start(claim) => claim,
-    };
-    if caller == Caller::Hook && interruption::possible() {
-        LIFE.want();
-        return false;
-    }
-    if !LIFE.claim(claim) {
-        return LIFE.listening();
-    }
-    match reaper::start() {
-        Ok(()) => true,
-        Err(error) => {
-            log::debug(format_args!(
-                "no drain thread (error {}): connections are drained without waiting",
-                error.0
-            ));
-            refuse(handover::channel());
-            false
-        }
-    }
+    let may_start = || caller == Caller::Interface || !interruption::possible();
+    LIFE.ensure(process::now_ms, may_start, reaper::start, |error: Errno| {
+        log::debug(format_args!(
+            "no drain thread (error {}): connections are drained without waiting",
+            error.0
+        ));
+        empty(handover::channel());
+    })
 }
 
 /// The program is about to forbid itself threads (RLIMIT_NPROC), as HAProxy does before it serves: the drain thread is
@@ -169,15 +154,13 @@ pub fn keep_proc() {
 
 /// The thread could not be had: what was queued in `channel` meanwhile is closed, see [`empty`].
 pub fn refuse(channel: Option<Fd>) {
-    LIFE.refuse(process::now_ms());
-    empty(channel);
+    LIFE.refuse(process::now_ms(), || empty(channel));
 }
 
 /// The thread met a defect, or cannot receive: all it held is gone, and there will be no other. What waits in `channel` is closed,
 /// see [`empty`].
 pub fn disarm(channel: Option<Fd>) {
-    LIFE.disarm();
-    empty(channel);
+    LIFE.disarm(|| empty(channel));
     stats::forget_pending();
 }
 
@@ -233,7 +216,8 @@ fn refused(discarded: u32) {
 /// Ends the engine in this process, for good: the program is about to forbid itself system calls (seccomp(2)), and one
 /// of ours must not get it killed. What lingers is closed. Waits for the thread to end, a tenth of a second at most.
 pub fn retire() {
-    if LIFE.disarm() {
+    // What is queued ends with the channel.
+    if LIFE.disarm(|| ()) {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
         handover::nudge();
         let until = process::now_ms() + 100;

@@ -10,13 +10,12 @@ use super::shards;
 use super::table::{CHANNEL, EPOLL};
 use crate::drain::Outcome;
 use crate::eviction::Standing;
+use crate::handover::pace::{Ripe, Taken};
 use crate::handover::{self, Received, Task};
 use crate::holders;
 use crate::stats;
 use crate::sys::{self, passing, process, Fd};
 
-/// Messages received in one turn.
-const COLLECT: usize = 1024;
 /// Numbers the thread needs for itself, for one batch of messages and for looking through /proc.
 const OWN_NUMBERS: u64 = 10;
 /// A further thread is worth its while from so many free places on.
@@ -32,8 +31,7 @@ const RECRUIT_AGAIN_MS: u64 = 1000;
 pub(super) struct Collecting {
     /// Whether the channel is in the epoll set.
     listening: bool,
-    /// Messages that have waited a tick.
-    ripe: usize,
+    ripe: Ripe,
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
@@ -47,7 +45,7 @@ impl Collecting {
     pub(super) const fn new() -> Collecting {
         Collecting {
             listening: false,
-            ripe: 0,
+            ripe: Ripe::NONE,
             recruit: None,
             recruit_after_ms: 0,
             failing_since_ms: None,
@@ -58,14 +56,14 @@ impl Collecting {
 
 impl Reaper {
     /// Whether this thread is the one that receives now; sees to it that the channel wakes it, or no longer does.
-    pub(super) fn listen(&mut self) -> bool {
+    pub(super) fn hear_or_not(&mut self) -> bool {
         // What waits in the channel of a former crew is nobody else's.
         let receives = self.seat.receives() || (!self.seat.current() && self.collecting.listening);
         // One that waits for a further thread must not be woken by what it has no room for.
         let wanted = receives && !(self.collecting.recruit.is_some() && self.free() == 0);
         if wanted != self.collecting.listening && (wanted || self.seat.current()) {
             // What waits there has waited for this thread.
-            self.collecting.ripe = COLLECT;
+            self.collecting.ripe = Ripe::ALL;
             let done = if wanted {
                 sys::epoll_add(EPOLL, CHANNEL, libc::EPOLLIN as u32)
             } else {
@@ -86,37 +84,38 @@ impl Reaper {
         self.collecting.failing_since_ms.is_some_and(|since| self.now >= since + UNRECEIVED_MS)
     }
 
-    /// Receives what waits in the channel. Whether more may be waiting.
-    pub(super) fn collect(&mut self) -> bool {
-        let (queued, hurry) = handover::begin_collecting();
+    /// Receives what is ripe in the channel. Whether more may be waiting.
+    pub(super) fn receive(&mut self) -> bool {
+        let mut ripe = self.collecting.ripe;
+        let more = ripe.collect(&handover::PACE, |most| self.receive_up_to(most));
+        self.collecting.ripe = ripe;
+        more
+    }
+
+    fn receive_up_to(&mut self, most: usize) -> Taken {
         self.now = process::now_ms();
         self.measure();
-        let uncounted = self.collecting.ripe == 0 && queued == 0;
-        let ripe = if hurry || uncounted { COLLECT } else { self.collecting.ripe.min(COLLECT) };
-        let mut received = 0;
-        let mut emptied = false;
-        while received < ripe && !emptied {
-            let batch = self.batch().min(ripe - received);
+        let mut taken = Taken { count: 0, all: false };
+        while taken.count < most && !taken.all {
+            let batch = self.batch().min(most - taken.count);
             if batch == 0 {
                 break;
             }
             match handover::receive(CHANNEL, batch, &mut |message| self.admit(message)) {
                 Ok(count) => {
-                    received += count;
-                    emptied = count < batch;
+                    taken.count += count;
+                    taken.all = count < batch;
                     self.collecting.failing_since_ms = None;
                 }
                 Err(e) if e.is(libc::EINTR) => {}
                 Err(e) => {
-                    emptied = true;
+                    taken.all = true;
                     let since = self.collecting.failing_since_ms.unwrap_or(self.now);
                     self.collecting.failing_since_ms = (!e.is(libc::EAGAIN)).then_some(since);
                 }
             }
         }
-        self.collecting.ripe =
-            if emptied { 0 } else { (self.collecting.ripe + queued).saturating_sub(received) };
-        received > 0 || self.collecting.ripe > 0
+        taken
     }
 
     /// How many connections the table has room for, as the descriptor limit is now.
