@@ -3,13 +3,13 @@
 //! **Promises:** atomics only. What the kernel does comes in as functions, so that a model can take its part (`make loom`).
 //!
 //! **Invariants:** one thread at a time makes a channel. A number that was found not to be ours any more is never used again,
-//! unless a channel is made anew that gets it.
+//! unless a channel is made anew that gets it; and such a one is not taken for the one that was lost.
 
 use crate::sys::{self, Errno, Fd, Identity};
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicU64, Ordering};
 
 const NONE: Fd = -1;
 /// Somebody is making it right now.
@@ -33,15 +33,24 @@ pub enum Reserved {
 
 /// See the module.
 pub struct Number {
-    number: AtomicI32,
+    /// The low half: the number, or one of the above. The high half: how often it has changed.
+    word: AtomicU64,
     device: AtomicU64,
     inode: AtomicU64,
+}
+
+const fn pack(fd: Fd, changes: u64) -> u64 {
+    changes << 32 | fd as u32 as u64
+}
+
+const fn unpack(word: u64) -> Fd {
+    word as u32 as Fd
 }
 
 /// No channel yet. Not a function: loom's atomics are not made at compile time.
 macro_rules! none {
     () => {
-        Number { number: AtomicI32::new(NONE), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
+        Number { word: AtomicU64::new(pack(NONE, 0)), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
     };
 }
 
@@ -60,12 +69,13 @@ impl Number {
 
     /// The number, whether or not it still is ours.
     pub fn unchecked(&self) -> Option<Fd> {
-        Some(self.number.load(Ordering::Relaxed)).filter(|n| *n >= 0)
+        Some(unpack(self.word.load(Ordering::Relaxed))).filter(|fd| *fd >= 0)
     }
 
     /// The number, where `identify` finds our socket behind it.
     pub fn checked(&self, identify: impl FnOnce(Fd) -> sys::Result<Identity>) -> Option<Fd> {
-        let fd = self.number.load(Ordering::Acquire);
+        let word = self.word.load(Ordering::Acquire);
+        let fd = unpack(word);
         if fd < 0 {
             return None;
         }
@@ -74,7 +84,7 @@ impl Number {
             Ok(identity) if identity == (Identity { device, inode }) => return Some(fd),
             Ok(_) | Err(Errno(libc::EBADF)) => {
                 // Swept away, and maybe reused: never touch that number again.
-                let _ = self.number.compare_exchange(fd, NONE, Ordering::AcqRel, Ordering::Relaxed);
+                self.change_from(word, NONE);
             }
             // Not known now; it may be known again.
             Err(_) => {}
@@ -95,32 +105,40 @@ impl Number {
             if self.unchecked().is_some() {
                 return Reserved::Refused;
             }
-            match self.number.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return self.settle(make()),
-                // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
-                #[cfg(not(loom))]
-                Err(_) => core::hint::spin_loop(),
-                #[cfg(loom)]
-                Err(_) => loom::thread::yield_now(),
+            let word = self.word.load(Ordering::Relaxed);
+            if unpack(word) == NONE && self.change_from(word, MAKING) {
+                return self.settle(make());
             }
+            // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
+            #[cfg(not(loom))]
+            core::hint::spin_loop();
+            #[cfg(loom)]
+            loom::thread::yield_now();
         }
         Reserved::Refused
     }
 
     fn settle(&self, made: Option<(Fd, Identity)>) -> Reserved {
         let Some((fd, identity)) = made else {
-            self.number.store(NONE, Ordering::Release);
+            self.change(None);
             return Reserved::Refused;
         };
         self.device.store(identity.device, Ordering::Relaxed);
         self.inode.store(identity.inode, Ordering::Relaxed);
-        self.number.store(fd, Ordering::Release);
+        self.change(Some(fd));
         Reserved::Made
     }
 
     /// The channel has another number now, or none.
     pub fn change(&self, number: Option<Fd>) {
-        self.number.store(number.unwrap_or(NONE), Ordering::Release);
+        let changed = |word: u64| Some(pack(number.unwrap_or(NONE), (word >> 32) + 1));
+        let _ = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, changed);
+    }
+
+    /// Whether it still was as it had been seen, and has changed.
+    fn change_from(&self, seen: u64, to: Fd) -> bool {
+        let changed = pack(to, (seen >> 32) + 1);
+        self.word.compare_exchange(seen, changed, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 

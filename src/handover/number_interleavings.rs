@@ -117,3 +117,21 @@ fn a_number_that_is_another_s_now_is_not_used() {
         assert_eq!(world.number.unchecked(), None);
     });
 }
+
+/// One thread finds the channel swept away and another makes it anew, under the same number: the new one stays.
+#[test]
+fn a_channel_made_anew_is_not_taken_for_the_one_that_was_lost() {
+    loom::model(|| {
+        let world = World::new();
+        world.reserve();
+        world.table.close(0);
+        let finding = in_thread(&world, |world| {
+            world.checked();
+        });
+        let reserved = world.reserve();
+        finding.join().unwrap();
+        assert_eq!(reserved, Reserved::Made);
+        assert_eq!(world.reserve(), Reserved::Kept);
+        assert_eq!(world.table.open(), 1);
+    });
+}
