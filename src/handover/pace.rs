@@ -137,6 +137,44 @@ pub fn live(thread: &mut impl Turns) {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Looks once at a channel in which nothing is left afterwards, or something. How many messages the turn may take.
+    fn look(ripe: &mut Ripe, pace: &Pace, taken: usize, all: bool) -> (usize, bool) {
+        let mut most = usize::MAX;
+        let more = ripe.collect(pace, |allowed| {
+            most = allowed;
+            Taken { count: taken, all }
+        });
+        (most, more)
+    }
+
+    #[test]
+    fn what_was_sent_since_the_last_look_waits_a_tick() {
+        let (pace, mut ripe) = (Pace::new(), Ripe::NONE);
+        (0..3).for_each(|_| pace.sent(true, |_| panic!("no hurry")));
+        assert_eq!(look(&mut ripe, &pace, 0, false), (0, true));
+        pace.sent(true, |_| panic!("no hurry"));
+        assert_eq!(look(&mut ripe, &pace, 3, false), (3, true), "the fourth has not waited yet");
+        assert_eq!(look(&mut ripe, &pace, 1, false), (1, true));
+        assert_eq!(look(&mut ripe, &pace, 0, true), (COLLECT, false), "of what nobody has counted, all");
+    }
+
+    #[test]
+    fn who_hurries_has_all_received() {
+        let (pace, mut ripe) = (Pace::new(), Ripe::NONE);
+        pace.sent(true, |_| panic!("no hurry"));
+        let mut woken = 0;
+        pace.sent(false, |_| woken += 1);
+        assert_eq!(look(&mut ripe, &pace, 1, true), (COLLECT, true));
+        (0..=HIGH_WATER).for_each(|_| pace.sent(true, |_| woken += 1));
+        assert_eq!(woken, 2);
+        assert_eq!(look(&mut ripe, &pace, 5, true), (COLLECT, true));
+    }
+}
+
 #[cfg(all(test, loom))]
 #[path = "pace_interleavings.rs"]
 mod interleavings;
