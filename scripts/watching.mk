@@ -10,10 +10,10 @@ loom: loom-fds
 siblings-check: all
 	scripts/check-siblings $(OUT)/liblinger.so shim/symbols.txt
 
-abi-check: all ## The C interface against the committed one: additions pass, changes do not
+abi-check: all ## The C interface against the last release, or the committed one: additions pass, changes do not
 	scripts/check-abi $(OUT)/liblinger.so include/linger.h abi/liblinger.so.$(SOVERSION)
 
-abi-accept: all ## Make the C interface of now the one that is promised
+abi-accept: all ## Make the C interface of now the one that the next release promises
 	scripts/check-abi $(OUT)/liblinger.so include/linger.h abi/liblinger.so.$(SOVERSION) --accept
 
 loom-fds:

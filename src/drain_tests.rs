@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+#[path = "drain_model.rs"]
+mod model;
+
 const LIMITS: Limits =
     Limits { idle_ms: 5000, timeout_ms: 30_000, max_ms: 120_000, max_bytes: 0, max_rate: 0 };
 const START: u64 = 1_000_000;

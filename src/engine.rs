@@ -12,11 +12,11 @@ use crate::drain::{Deadline, Outcome};
 use crate::handover::{self, Request, Reserved, Task};
 use crate::interruption;
 use crate::leader;
-use crate::lifecycle::{Lifecycle, Need};
+use crate::lifecycle::Lifecycle;
 use crate::log;
 use crate::reaper;
 use crate::stats;
-use crate::sys::{self, passing, process, socket, Fd};
+use crate::sys::{self, passing, process, socket, Errno, Fd};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 static OWNER: AtomicI32 = AtomicI32::new(0);
@@ -110,15 +110,15 @@ fn make_channel() -> bool {
 
 /// Hands a reference to `fd` over to the drain thread; false where that could not be done.
 pub(crate) fn hand_over(fd: Fd, request: Request) -> bool {
-    stats::begin();
-    if handover::send(fd, request).is_err() {
-        stats::cancel();
-        return false;
-    }
-    if !LIFE.listening() {
-        empty(handover::channel_at_last());
-    }
-    true
+    let send = || {
+        stats::begin();
+        let sent = handover::send(fd, request).is_ok();
+        if !sent {
+            stats::cancel();
+        }
+        sent
+    };
+    LIFE.hand_over(send, || empty(handover::channel_at_last()))
 }
 
 /// Whether there is a channel and a thread behind it, started now if need be.
@@ -130,33 +130,19 @@ pub fn ready(caller: Caller) -> bool {
 }
 
 fn ensure_thread(caller: Caller) -> bool {
-    let claim = match LIFE.need(process::now_ms) {
-        Need::Met => return true,
-        Need::Unmet => return false,
-        Need::Start(claim) => claim,
-    };
-    if caller == Caller::Hook && interruption::possible() {
-        LIFE.want();
+    let may_start = || caller == Caller::Interface || !interruption::possible();
+    let there = LIFE.ensure(process::now_ms, may_start, reaper::start, |error: Errno| {
+        log::debug(format_args!(
+            "no drain thread (error {}): connections are drained without waiting",
+            error.0
+        ));
+        empty(handover::channel_at_last());
+    });
+    if there && leader::has_ended() && !leader::keep() {
+        retire();
         return false;
     }
-    if !LIFE.claim(claim) {
-        return LIFE.listening();
-    }
-    match reaper::start() {
-        Ok(()) if !leader::has_ended() || leader::keep() => true,
-        Ok(()) => {
-            retire();
-            false
-        }
-        Err(error) => {
-            log::debug(format_args!(
-                "no drain thread (error {}): connections are drained without waiting",
-                error.0
-            ));
-            refuse(handover::channel_at_last());
-            false
-        }
-    }
+    there
 }
 
 /// The program's first thread has ended, see [`leader`].
@@ -205,15 +191,13 @@ pub fn keep_proc() {
 
 /// The thread could not be had: what was queued in `channel` meanwhile is closed, see [`empty`].
 pub fn refuse(channel: Option<Fd>) {
-    LIFE.refuse(process::now_ms());
-    empty(channel);
+    LIFE.refuse(process::now_ms(), || empty(channel));
 }
 
 /// The thread met a defect, or cannot receive: all it held is gone, and there will be no other; `left` linger in other tables. What
 /// waits in `channel` is closed, see [`empty`].
 pub fn disarm(channel: Option<Fd>, left: usize) {
-    LIFE.disarm();
-    empty(channel);
+    LIFE.disarm(|| empty(channel));
     stats::forget_all_but(left);
 }
 
@@ -296,7 +280,8 @@ fn count_refused(task: Task) {
 /// of ours must not get it killed. What lingers is closed. Waits for the threads to end, which takes them a few hundredths of a
 /// second; a second at most.
 pub fn retire() {
-    if LIFE.disarm() {
+    // What is queued ends with the channel.
+    if LIFE.disarm(|| ()) {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
         handover::nudge();
         let until = process::now_ms() + 1000;

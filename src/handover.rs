@@ -10,30 +10,27 @@
 //! **Invariants:** the number is used only after [`channel`] has checked that it still is our socket: a program
 //! that sweeps its table (closefrom(3), dup2(2) over everything) may have closed or reused it.
 
+mod number;
+pub(crate) mod pace;
+
+pub use number::Reserved;
+
 use crate::drain::Deadline;
 use crate::lifecycle::RETRY_AFTER_MS;
 use crate::sys::passing::{self, Message, PAYLOAD_BYTES};
 use crate::sys::{self, process, Errno, Fd, Identity};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use number::Number;
+use pace::Pace;
 
-const NONE: Fd = -1;
-/// Somebody is making it right now.
-const MAKING: Fd = -2;
-
-static CHANNEL: AtomicI32 = AtomicI32::new(NONE);
-static DEVICE: AtomicU64 = AtomicU64::new(0);
-static INODE: AtomicU64 = AtomicU64::new(0);
+static CHANNEL: Number = Number::new();
 /// How often a channel may be lost to a sweep before we stop replacing it.
 static REPLACEMENTS_LEFT: AtomicU32 = AtomicU32::new(8);
 /// When making it failed, 0 for never: the next try is made a while later.
 static FAILED_AT_MS: AtomicU64 = AtomicU64::new(0);
 
-/// Messages sent since the drain thread last looked.
-static QUEUED: AtomicU32 = AtomicU32::new(0);
-/// The drain thread sleeps on this word between two looks; 1 wakes it before its time.
-pub static HURRY: AtomicU32 = AtomicU32::new(0);
-/// A queue of the default size holds 278 messages; from here on the drain thread is woken early.
-const HIGH_WATER: u32 = 128;
+/// When the drain thread looks next.
+pub(crate) static PACE: Pace = Pace::new();
 /// Room for a burst of closes, about 750 bytes each. The memory is taken only while they wait.
 const QUEUE_BYTES: i32 = 2 << 20;
 
@@ -135,26 +132,12 @@ impl Request {
 
 /// The number of our socket, whether or not it still is ours: a hook shields it.
 pub fn number() -> Option<Fd> {
-    Some(CHANNEL.load(Ordering::Relaxed)).filter(|n| *n >= 0)
+    CHANNEL.unchecked()
 }
 
 /// Our socket, checked.
 pub fn channel() -> Option<Fd> {
-    let fd = CHANNEL.load(Ordering::Acquire);
-    if fd < 0 {
-        return None;
-    }
-    let ours = Identity { device: DEVICE.load(Ordering::Relaxed), inode: INODE.load(Ordering::Relaxed) };
-    match sys::identity(fd) {
-        Ok(identity) if identity == ours => return Some(fd),
-        Ok(_) | Err(Errno(libc::EBADF)) => {
-            // Swept away, and maybe reused: never touch that number again.
-            let _ = CHANNEL.compare_exchange(fd, NONE, Ordering::AcqRel, Ordering::Relaxed);
-        }
-        // Not known now; it may be known again.
-        Err(_) => {}
-    }
-    None
+    CHANNEL.checked(sys::identity)
 }
 
 /// [`channel`] for whoever must not leave what waits in it: where the check itself fails, it is made again.
@@ -168,54 +151,28 @@ pub fn channel_at_last() -> Option<Fd> {
     None
 }
 
-/// What [`reserve`] found or did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reserved {
-    /// It was there.
-    Kept,
-    /// It was made now: no drain thread listens to it yet.
-    Made,
-    /// It cannot be had.
-    Refused,
-}
-
 /// Sees to it that there is a channel. Called at the first accept(2), so that a program that uses up its
 /// descriptors later has one. `before` is called before others learn of a new one.
 pub fn reserve(before: &dyn Fn()) -> Reserved {
-    for _ in 0..20_000 {
-        if channel().is_some() {
-            return Reserved::Kept;
+    CHANNEL.reserve(sys::identity, || {
+        let made = make();
+        match made {
+            Some(_) => before(),
+            None => FAILED_AT_MS.store(process::now_ms(), Ordering::Relaxed),
         }
-        if number().is_some() {
-            return Reserved::Refused;
-        }
-        match CHANNEL.compare_exchange(NONE, MAKING, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return if make(before) { Reserved::Made } else { Reserved::Refused },
-            // Another thread, or the code that a signal handler of ours interrupted: wait a little, never for ever.
-            Err(_) => core::hint::spin_loop(),
-        }
-    }
-    Reserved::Refused
+        made
+    })
 }
 
-fn make(before: &dyn Fn()) -> bool {
-    let made = may_be_made().and_then(|()| passing::self_connected()).and_then(out_of_the_way);
-    let identity = made.and_then(sys::identity);
-    if let (Ok(fd), Ok(identity)) = (made, identity) {
-        passing::set_send_queue(fd, QUEUE_BYTES);
-        REPLACEMENTS_LEFT.fetch_sub(1, Ordering::Relaxed);
-        before();
-        DEVICE.store(identity.device, Ordering::Relaxed);
-        INODE.store(identity.inode, Ordering::Relaxed);
-        CHANNEL.store(fd, Ordering::Release);
-        return true;
-    }
-    if let Ok(fd) = made {
-        let _ = sys::close(fd);
-    }
-    FAILED_AT_MS.store(process::now_ms(), Ordering::Relaxed);
-    CHANNEL.store(NONE, Ordering::Release);
-    false
+fn make() -> Option<(Fd, Identity)> {
+    let made = may_be_made().and_then(|()| passing::self_connected()).and_then(out_of_the_way).ok()?;
+    let Ok(identity) = sys::identity(made) else {
+        let _ = sys::close(made);
+        return None;
+    };
+    passing::set_send_queue(made, QUEUE_BYTES);
+    REPLACEMENTS_LEFT.fetch_sub(1, Ordering::Relaxed);
+    Some((made, identity))
 }
 
 fn may_be_made() -> sys::Result<()> {
@@ -255,7 +212,7 @@ pub fn vacate(number: Fd) {
         return;
     };
     let moved = sys::dup_at_least(fd, fd + 1).or_else(|_| sys::dup_at_least(fd, 3));
-    CHANNEL.store(moved.unwrap_or(NONE), Ordering::Release);
+    CHANNEL.change(moved.ok());
 }
 
 /// In a forked child: lets go of the parent's channel.
@@ -263,9 +220,8 @@ pub fn forget() {
     if let Some(fd) = channel() {
         let _ = sys::close(fd);
     }
-    CHANNEL.store(NONE, Ordering::Release);
-    QUEUED.store(0, Ordering::Relaxed);
-    HURRY.store(0, Ordering::Relaxed);
+    CHANNEL.change(None);
+    PACE.reset();
     REPLACEMENTS_LEFT.store(8, Ordering::Relaxed);
     FAILED_AT_MS.store(0, Ordering::Relaxed);
 }
@@ -276,10 +232,7 @@ pub fn forget() {
 pub fn send(fd: Fd, request: Request) -> sys::Result<()> {
     let channel = channel().ok_or(Errno(libc::EBADF))?;
     let sent = passing::send_descriptors(channel, fd, request.report, &request.encode());
-    if QUEUED.fetch_add(1, Ordering::Relaxed) == HIGH_WATER || sent.is_err() {
-        HURRY.store(1, Ordering::Relaxed);
-        process::futex_wake(&HURRY);
-    }
+    PACE.sent(sent.is_ok(), process::futex_wake);
     sent
 }
 
@@ -326,16 +279,10 @@ pub fn drop_next(channel: Fd) -> sys::Result<Option<Request>> {
 
 /// Wakes the drain thread, wherever it sleeps.
 pub fn nudge() {
-    HURRY.store(1, Ordering::SeqCst);
-    process::futex_wake(&HURRY);
+    PACE.hurry(process::futex_wake);
     if let Some(channel) = channel() {
         let _ = passing::send_nothing(channel);
     }
-}
-
-/// The drain thread begins to look: how many messages were sent since it last did, and whether it was asked to hurry.
-pub fn begin_collecting() -> (usize, bool) {
-    (QUEUED.swap(0, Ordering::Relaxed) as usize, HURRY.swap(0, Ordering::Relaxed) != 0)
 }
 
 #[cfg(test)]

@@ -100,6 +100,12 @@ pub mod ffi;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod handover;
+#[cfg(all(test, loom))]
+#[path = "handover/number.rs"]
+mod handover_number;
+#[cfg(all(test, loom))]
+#[path = "handover/pace.rs"]
+mod handover_pace;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod holders;

@@ -87,20 +87,64 @@ impl Lifecycle {
         self.state.load(Ordering::SeqCst) == STARTED
     }
 
-    /// The thread could not be had. The caller empties the channel next.
-    pub fn refuse(&self, now_ms: u64) {
-        self.refused_at_ms.store(now_ms, Ordering::Relaxed);
-        let _ = self.state.compare_exchange(STARTED, REFUSED, Ordering::SeqCst, Ordering::SeqCst);
-    }
-
     /// Whether there will be no thread any more.
     pub fn disarmed(&self) -> bool {
         self.state.load(Ordering::SeqCst) == DISARMED
     }
 
-    /// There will be no thread any more. Whether there was one. The caller empties the channel next.
-    pub fn disarm(&self) -> bool {
-        self.state.swap(DISARMED, Ordering::SeqCst) == STARTED
+    /// Whether a thread listens, or will: started by `start` where there is none and it `may_start` here. Where the system
+    /// refuses it, `refused` is told why, and sees to it that the channel is emptied.
+    pub fn ensure<E>(
+        &self,
+        now_ms: impl Fn() -> u64,
+        may_start: impl FnOnce() -> bool,
+        start: impl FnOnce() -> Result<(), E>,
+        refused: impl FnOnce(E),
+    ) -> bool {
+        let claim = match self.need(&now_ms) {
+            Need::Met => return true,
+            Need::Unmet => return false,
+            Need::Start(claim) => claim,
+        };
+        if !may_start() {
+            self.want();
+            return false;
+        }
+        if !self.claim(claim) {
+            return self.listening();
+        }
+        match start() {
+            Ok(()) => true,
+            Err(why) => {
+                self.refuse(now_ms(), || refused(why));
+                false
+            }
+        }
+    }
+
+    /// Has `send` put a connection into the channel, and `empty` take everything out of it where nobody listens any more.
+    /// What `send` said: whether it is there.
+    pub fn hand_over(&self, send: impl FnOnce() -> bool, empty: impl FnOnce()) -> bool {
+        let sent = send();
+        if sent && !self.listening() {
+            empty();
+        }
+        sent
+    }
+
+    /// The thread could not be had: `empty` takes everything out of the channel.
+    pub fn refuse(&self, now_ms: u64, empty: impl FnOnce()) {
+        self.refused_at_ms.store(now_ms, Ordering::Relaxed);
+        let _ = self.state.compare_exchange(STARTED, REFUSED, Ordering::SeqCst, Ordering::SeqCst);
+        empty();
+    }
+
+    /// There will be no thread any more: `empty` takes everything out of the channel, where there is a channel to empty.
+    /// Whether there was a thread.
+    pub fn disarm(&self, empty: impl FnOnce()) -> bool {
+        let was_there = self.state.swap(DISARMED, Ordering::SeqCst) == STARTED;
+        empty();
+        was_there
     }
 
     /// The channel is a new one, which the thread does not listen to.
@@ -150,7 +194,7 @@ mod tests {
         let life = Lifecycle::new();
         let Need::Start(claim) = life.need(|| 0) else { panic!() };
         assert!(life.claim(claim));
-        life.refuse(5000);
+        life.refuse(5000, || ());
         assert_eq!(life.need(|| 5999), Need::Unmet);
         assert!(matches!(life.need(|| 6000), Need::Start(_)));
     }
@@ -158,8 +202,8 @@ mod tests {
     #[test]
     fn disarmed_is_for_ever_but_not_for_a_child() {
         let life = Lifecycle::new();
-        assert!(!life.disarm());
-        life.refuse(0);
+        assert!(!life.disarm(|| ()));
+        life.refuse(0, || ());
         assert_eq!(life.need(|| u64::MAX), Need::Unmet);
         life.reset();
         assert!(matches!(life.need(|| 0), Need::Start(_)));
@@ -199,29 +243,16 @@ mod interleavings {
             *self.handled.lock().unwrap() += taken;
         }
 
-        /// As `engine::hand_over` does it. `starts` decides whether the system grants a thread.
+        /// A close, with the protocol of `engine::ready` and `engine::hand_over`. `starts` decides whether the system grants a
+        /// thread.
         fn let_go(&self, starts: bool) {
-            let ready = match self.life.need(|| 0) {
-                Need::Met => true,
-                Need::Unmet => false,
-                Need::Start(claim) => {
-                    if self.life.claim(claim) {
-                        if !starts {
-                            self.life.refuse(0);
-                            self.empty();
-                        }
-                        starts
-                    } else {
-                        self.life.listening()
-                    }
-                }
-            };
-            if ready {
+            let start = || if starts { Ok(()) } else { Err(()) };
+            let ready = self.life.ensure(|| 0, || true, start, |()| self.empty());
+            let send = || {
                 *self.queue.lock().unwrap() += 1;
-                if !self.life.listening() {
-                    self.empty();
-                }
-            } else {
+                true
+            };
+            if !(ready && self.life.hand_over(send, || self.empty())) {
                 *self.handled.lock().unwrap() += 1;
             }
         }
@@ -260,8 +291,7 @@ mod interleavings {
             let dying = {
                 let world = world.clone();
                 thread::spawn(move || {
-                    world.life.disarm();
-                    world.empty();
+                    world.life.disarm(|| world.empty());
                 })
             };
             sender.join().unwrap();

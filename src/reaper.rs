@@ -22,6 +22,7 @@ mod table;
 use crate::config;
 use crate::engine;
 use crate::handover;
+use crate::handover::pace::{self, Turns};
 use crate::leader;
 use crate::log;
 use crate::sys::{self, process, Errno, Fd};
@@ -223,7 +224,7 @@ const TICK_MS: u64 = 3;
 
 impl Reaper {
     fn live_and_end(mut self) {
-        self.live();
+        pace::live(&mut self);
         self.close_all();
         let (seat, broken) = (self.seat, self.collecting.broken);
         drop(self);
@@ -241,29 +242,40 @@ impl Reaper {
             process::futex_wake(&STOP);
         }
     }
+}
 
-    fn live(&mut self) {
-        let mut collecting = true;
-        while STOP.load(Ordering::SeqCst) == 0 && !self.collecting.broken {
-            let receives = self.listen();
-            if receives && collecting {
-                process::futex_wait(&handover::HURRY, 0, TICK_MS);
-            }
-            let more = receives && self.collect();
-            self.make_room();
-            self.search();
-            self.shut_what_is_due();
-            let timeout = if more { 0 } else { self.sleep_ms() };
-            let arrived = self.handle_events(timeout);
-            self.fire_deadlines();
-            if leader::has_ended() && self.seat.is_first() {
-                leader::look(self.proc);
-            }
-            if self.is_former() {
-                break;
-            }
-            // After a sleep the first message only says that a close happened; more are on their way.
-            collecting = more || arrived;
+impl Turns for Reaper {
+    fn ends(&self) -> bool {
+        STOP.load(Ordering::SeqCst) != 0 || self.collecting.broken || self.is_former()
+    }
+
+    fn listen(&mut self) -> bool {
+        self.hear_or_not()
+    }
+
+    fn tick(&mut self) {
+        handover::PACE.tick(|word| {
+            process::futex_wait(word, 0, TICK_MS);
+        });
+    }
+
+    fn collect(&mut self) -> bool {
+        self.receive()
+    }
+
+    fn work(&mut self) {
+        self.make_room();
+        self.search();
+        self.shut_what_is_due();
+    }
+
+    fn wait(&mut self, more: bool) -> bool {
+        let timeout = if more { 0 } else { self.sleep_ms() };
+        let arrived = self.handle_events(timeout);
+        self.fire_deadlines();
+        if leader::has_ended() && self.seat.is_first() {
+            leader::look(self.proc);
         }
+        arrived
     }
 }

@@ -39,7 +39,7 @@ pub enum Reason {
     NotConnected,
     /// The program set `SO_LINGER{1,0}`: it asked for an abort.
     Abort,
-    /// Nothing unread, and the operator asked for `LINGER_WHEN=unread`.
+    /// Nothing unread as far as can be told, and the operator asked for `LINGER_WHEN=unread`.
     NothingUnread,
 }
 
@@ -68,7 +68,7 @@ pub fn decide(observed: &Observed, when: When) -> Verdict {
     if let Some(verdict) = early {
         return verdict;
     }
-    if when == When::Unread && observed.unread == Some(0) {
+    if when == When::Unread && observed.unread.unwrap_or(0) == 0 {
         return Verdict::Close(Reason::NothingUnread);
     }
     Verdict::Linger
@@ -130,5 +130,48 @@ mod tests {
         assert_eq!(decide(&none, When::Open), Verdict::Linger);
         let fin = Observed { unread: Some(0), ..observed(CloseWait) };
         assert_eq!(decide(&fin, When::Unread), Verdict::Discard);
+    }
+
+    /// The table of "What close() becomes", told once more, by the kernel's own numbers of the states (`net/tcp_states.h`).
+    fn rule(state: Option<u8>, linger: Option<i32>, unread: Option<u32>, when: When) -> Verdict {
+        const ESTABLISHED: u8 = 1;
+        const SYN_RECV: [u8; 2] = [3, 12];
+        const FIN_WAIT: [u8; 2] = [4, 5];
+        const FIN_HAS_COME: [u8; 3] = [8, 9, 11];
+        let Some(state) = state else { return Verdict::Close(Reason::NotTcp) };
+        let open = state == ESTABLISHED || SYN_RECV.contains(&state) || FIN_WAIT.contains(&state);
+        let over = FIN_HAS_COME.contains(&state);
+        if !open && !over {
+            Verdict::Close(Reason::NotConnected)
+        } else if linger == Some(0) {
+            Verdict::Close(Reason::Abort)
+        } else if over {
+            Verdict::Discard
+        } else if when == When::Open || unread > Some(0) {
+            Verdict::Linger
+        } else {
+            Verdict::Close(Reason::NothingUnread)
+        }
+    }
+
+    /// Every state the kernel has (13), every number it may have one day, and no TCP at all; with every option.
+    #[test]
+    fn whatever_is_observed_the_table_decides() {
+        let states = (0..=u8::MAX).map(Some).chain([None]);
+        let lingers = [None, Some(0), Some(1), Some(5), Some(i32::MAX), Some(-1)];
+        let unreads = [None, Some(0), Some(1), Some(1000), Some(u32::MAX)];
+        let mut combinations = 0;
+        for state in states {
+            for (linger, unread) in lingers.into_iter().flat_map(|l| unreads.map(|u| (l, u))) {
+                for when in [When::Open, When::Unread] {
+                    let known = state.map(TcpState::from_kernel);
+                    let observed = Observed { state: known, linger_seconds: linger, unread };
+                    let expected = rule(state, linger, unread, when);
+                    assert_eq!(decide(&observed, when), expected, "{state:?} {observed:?} {when:?}");
+                    combinations += 1;
+                }
+            }
+        }
+        assert_eq!(combinations, 257 * 6 * 5 * 2);
     }
 }

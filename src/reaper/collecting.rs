@@ -10,13 +10,12 @@ use super::shards;
 use super::table::{CHANNEL, EPOLL};
 use crate::drain::Outcome;
 use crate::eviction::Standing;
+use crate::handover::pace::{Ripe, Taken};
 use crate::handover::{self, Received, Task};
 use crate::holders;
 use crate::stats;
 use crate::sys::{self, passing, process, Fd};
 
-/// Messages received in one turn.
-const COLLECT: usize = 1024;
 /// Numbers the thread needs for itself, for one batch of messages and for looking through /proc.
 const OWN_NUMBERS: u64 = 10;
 /// A further thread is worth its while from so many free places on.
@@ -33,8 +32,7 @@ const RECRUIT_AGAIN_MS: u64 = 1000;
 pub(super) struct Collecting {
     /// Whether the channel is in the epoll set.
     listening: bool,
-    /// Messages that have waited a tick.
-    ripe: usize,
+    ripe: Ripe,
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
@@ -51,7 +49,7 @@ impl Collecting {
     pub(super) const fn new() -> Collecting {
         Collecting {
             listening: false,
-            ripe: 0,
+            ripe: Ripe::NONE,
             recruit: None,
             recruit_after_ms: 0,
             failures: 0,
@@ -64,14 +62,14 @@ impl Collecting {
 
 impl Reaper {
     /// Whether this thread is the one that receives now; sees to it that the channel wakes it, or no longer does.
-    pub(super) fn listen(&mut self) -> bool {
+    pub(super) fn hear_or_not(&mut self) -> bool {
         // What waits in the channel of a former crew is nobody else's.
         let receives = self.seat.receives() || (!self.seat.current() && self.collecting.listening);
         // One that waits for a further thread must not be woken by what it has no room for.
         let wanted = receives && !(self.collecting.recruit.is_some() && self.free() == 0);
         if wanted != self.collecting.listening && (wanted || self.seat.current()) {
             // What waits there has waited for this thread.
-            self.collecting.ripe = COLLECT;
+            self.collecting.ripe = Ripe::ALL;
             let done = if wanted {
                 sys::epoll_add(EPOLL, CHANNEL, libc::EPOLLIN as u32)
             } else {
@@ -96,36 +94,37 @@ impl Reaper {
             && passing::look_at_payload(CHANNEL).is_err()
     }
 
-    /// Receives what waits in the channel. Whether more may be waiting.
-    pub(super) fn collect(&mut self) -> bool {
-        let (queued, hurry) = handover::begin_collecting();
+    /// Receives what is ripe in the channel. Whether more may be waiting.
+    pub(super) fn receive(&mut self) -> bool {
+        let mut ripe = self.collecting.ripe;
+        let more = ripe.collect(&handover::PACE, |most| self.receive_up_to(most));
+        self.collecting.ripe = ripe;
+        more
+    }
+
+    fn receive_up_to(&mut self, most: usize) -> Taken {
         self.now = process::now_ms();
         self.measure();
-        let uncounted = self.collecting.ripe == 0 && queued == 0;
-        let ripe = if hurry || uncounted { COLLECT } else { self.collecting.ripe.min(COLLECT) };
-        let mut received = 0;
-        let mut emptied = false;
-        while received < ripe && !emptied {
-            let batch = self.batch().min(ripe - received);
+        let mut taken = Taken { count: 0, all: false };
+        while taken.count < most && !taken.all {
+            let batch = self.batch().min(most - taken.count);
             if batch == 0 {
                 break;
             }
             match handover::receive(CHANNEL, batch, &mut |message| self.admit(message)) {
                 Ok(count) => {
-                    received += count;
-                    emptied = count < batch;
+                    taken.count += count;
+                    taken.all = count < batch;
                     self.collecting.failures = 0;
                 }
                 Err(e) if e.is(libc::EINTR) => {}
                 Err(e) => {
-                    emptied = true;
+                    taken.all = true;
                     self.note_failure(e.is(libc::EAGAIN));
                 }
             }
         }
-        self.collecting.ripe =
-            if emptied { 0 } else { (self.collecting.ripe + queued).saturating_sub(received) };
-        received > 0 || self.collecting.ripe > 0
+        taken
     }
 
     fn note_failure(&mut self, nothing_waits: bool) {
@@ -206,7 +205,7 @@ impl Reaper {
             self.evict();
         }
         self.publication.lingering(self.order.len());
-        self.seat.publish(self.free(), self.order.of(Standing::Acknowledged));
+        self.seat.publish(self.free(), self.order.of(Standing::Acknowledged), self.quiet_since());
         if self.collecting.recruit.is_some_and(|seat| seat.left() || !self.seat.receives()) {
             self.collecting.recruit = None;
         }
@@ -220,8 +219,11 @@ impl Reaper {
 
     /// Whether the next connections had better go to another table.
     fn crowded(&self) -> bool {
-        (self.free() == 0 || self.free() < WORTH.min(self.capacity / 8))
-            && shards::lingering() < self.max
+        let free = self.free();
+        let allowed = self.max.saturating_sub(shards::lingering());
+        (free == 0 || free < WORTH.min(self.capacity / 8))
+            // What this table has no room for because it is being shut or reported needs no other.
+            && allowed > free + self.shutting.len() + self.reports.len()
             && self.collecting.recruit.is_none()
             && self.seat.receives()
             // A read half that is about to be shut is known here only, and its close must come here, too.
@@ -249,10 +251,17 @@ impl Reaper {
         self.collecting.recruit.is_some()
     }
 
+    /// Since when the one that would be evicted here has been quiet; [`u64::MAX`] where none is acknowledged.
+    fn quiet_since(&self) -> u64 {
+        let quietest = self.order.quietest(Standing::Acknowledged);
+        let drain = quietest.and_then(|id| self.publication.records.get(id as usize));
+        drain.map_or(u64::MAX, |drain| self.now.saturating_sub(drain.quiet_ms(self.now).into()))
+    }
+
     /// One more is about to linger, and no more than `max` may: another one goes first.
     pub(super) fn make_way(&mut self) {
         if shards::lingering() >= self.max {
-            if self.order.of(Standing::Acknowledged) == 0 && self.seat.ask_eviction() {
+            if self.seat.ask_eviction(self.quiet_since()) {
                 super::ring();
             } else {
                 self.evict();

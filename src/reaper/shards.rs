@@ -10,9 +10,9 @@
 //! passes nothing on. An eviction that is asked of a shard is made there, so that the limit holds.
 
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many threads there are at most: with the usual limit of 1024 descriptors some 60,000 connections.
 #[cfg(not(loom))]
@@ -25,8 +25,9 @@ const MOST: usize = 3;
 struct Desk {
     /// How many more connections it has room for.
     room: AtomicU32,
-    /// How many of its connections may be evicted with least loss.
+    /// How many of its connections may be evicted with least loss, and since when the first of them has been quiet.
     acknowledged: AtomicU32,
+    quiet_since_ms: AtomicU64,
     /// Evictions the others ask for.
     evictions: AtomicU32,
     /// It could not get a table.
@@ -39,6 +40,7 @@ macro_rules! vacant_desk {
         Desk {
             room: AtomicU32::new(0),
             acknowledged: AtomicU32::new(0),
+            quiet_since_ms: AtomicU64::new(u64::MAX),
             evictions: AtomicU32::new(0),
             failed: AtomicBool::new(false),
         }
@@ -175,10 +177,11 @@ impl Seat {
     }
 
     /// Says how things are here.
-    pub(super) fn publish(self, room: usize, acknowledged: usize) {
+    pub(super) fn publish(self, room: usize, acknowledged: usize, quiet_since_ms: u64) {
         if let Some(desk) = self.desk() {
             desk.room.store(room as u32, Ordering::Relaxed);
             desk.acknowledged.store(acknowledged as u32, Ordering::Relaxed);
+            desk.quiet_since_ms.store(quiet_since_ms, Ordering::Relaxed);
         }
     }
 
@@ -198,16 +201,20 @@ impl Seat {
         }
     }
 
-    /// Asks another shard to evict one that has been acknowledged; false where none has any.
-    pub(super) fn ask_eviction(self) -> bool {
+    /// Asks the shard whose quietest connection has been quiet for longest to evict one; false where that is no longer than since
+    /// `own_ms`, or where none has one that was acknowledged.
+    pub(super) fn ask_eviction(self, own_ms: u64) -> bool {
+        let quiet = |(_, desk): &(u32, &Desk)| desk.quiet_since_ms.load(Ordering::Relaxed);
+        let willing = self.others().filter(|(_, desk)| desk.acknowledged.load(Ordering::Relaxed) > 0);
+        let Some((_, desk)) = willing.min_by_key(quiet).filter(|other| quiet(other) < own_ms) else {
+            return false;
+        };
         let one_less = |n: u32| n.checked_sub(1);
-        let asked = self.others().find(|(_, desk)| {
-            desk.acknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
-        });
-        if let Some((_, desk)) = asked {
+        let asked = desk.acknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        if asked {
             desk.evictions.fetch_add(1, Ordering::SeqCst);
         }
-        asked.is_some()
+        asked
     }
 
     /// How many evictions the others ask of this one; it makes them all.
@@ -225,6 +232,7 @@ impl Desk {
     fn clear(&self) {
         self.room.store(0, Ordering::SeqCst);
         self.acknowledged.store(0, Ordering::SeqCst);
+        self.quiet_since_ms.store(u64::MAX, Ordering::SeqCst);
         self.evictions.store(0, Ordering::SeqCst);
         self.failed.store(false, Ordering::SeqCst);
     }
@@ -268,14 +276,15 @@ mod tests {
 
         let second = first.next().unwrap();
         assert!(!second.receives());
-        second.publish(10, 3);
+        second.publish(10, 3, 500);
         assert!(!first.pass_on(11), "too little room");
         assert!(first.pass_on(10));
         assert!(second.receives() && !first.receives());
         assert!(!first.pass_on(10), "not the receiver's to pass on any more");
 
-        assert!(first.ask_eviction() && first.ask_eviction() && first.ask_eviction());
-        assert!(!first.ask_eviction(), "no fourth was acknowledged");
+        assert!(!first.ask_eviction(500), "its own has been quiet for as long");
+        assert!(first.ask_eviction(501) && first.ask_eviction(u64::MAX) && first.ask_eviction(501));
+        assert!(!first.ask_eviction(501), "no fourth was acknowledged");
         assert_eq!((second.take_evictions(), second.take_evictions()), (3, 0));
 
         first.take_over();

@@ -47,7 +47,7 @@ fn exactly_one_receives_while_one_passes_on_and_a_recruit_takes_over() {
         let first = Seat::first();
         let second = first.next().unwrap();
         let recruit = first.next().unwrap();
-        second.publish(10, 0);
+        second.publish(10, 0, u64::MAX);
         let taking = thread::spawn(move || recruit.take_over());
         first.pass_on(10);
         taking.join().unwrap();
@@ -64,10 +64,10 @@ fn evictions_asked_for_are_made_once() {
         let first = Seat::first();
         let second = first.next().unwrap();
         let asked_of = first.next().unwrap();
-        asked_of.publish(0, 2);
-        let asking = thread::spawn(move || u32::from(second.ask_eviction()));
+        asked_of.publish(0, 2, 0);
+        let asking = thread::spawn(move || u32::from(second.ask_eviction(u64::MAX)));
         let evicting = thread::spawn(move || asked_of.take_evictions());
-        let here = u32::from(first.ask_eviction());
+        let here = u32::from(first.ask_eviction(u64::MAX));
         let asked = here + asking.join().unwrap();
         let made = evicting.join().unwrap() + asked_of.take_evictions();
         assert_eq!((asked, made), (2, 2));
@@ -97,8 +97,8 @@ fn a_former_crew_does_not_receive_for_the_new_one() {
     loom::model(|| {
         let former = Seat::first();
         let sibling = former.next().unwrap();
-        sibling.publish(10, 1);
-        let late = thread::spawn(move || former.ask_eviction());
+        sibling.publish(10, 1, 0);
+        let late = thread::spawn(move || former.ask_eviction(u64::MAX));
         let successor = Seat::first();
         late.join().unwrap();
         assert!(successor.receives());

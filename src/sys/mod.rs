@@ -113,8 +113,10 @@ pub fn links(dir: Fd, path: &core::ffi::CStr) -> Result<u64> {
     // SAFETY: the path is NUL-terminated; the kernel fills the structure, whose layout is its own on 64-bit Linux.
     unsafe { call!(SYS_newfstatat, dir, path.as_ptr(), stat.as_mut_ptr(), 0) }?;
     // SAFETY: all-zero is a valid `stat`, and the call succeeded.
+    let stat = unsafe { stat.assume_init() };
     #[allow(clippy::unnecessary_cast)] // 32 bits on aarch64
-    Ok(unsafe { stat.assume_init() }.st_nlink as u64)
+    let links = stat.st_nlink as u64;
+    Ok(links)
 }
 
 /// Writes once and ignores the result: for messages that must not fail.

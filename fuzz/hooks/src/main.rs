@@ -1,7 +1,7 @@
 //! Arbitrary sequences of calls through the real hooks of liblinger.so, each in a process of its own, against a model.
 //!
-//! `linger-fuzz-hooks LIBRARY` runs the committed batches in `corpus/hooks` and then random ones, for FUZZ_S seconds
-//! (default: FUZZ_CASES=200 batches). A batch that fails is made as short as it can be, printed, and kept in that folder.
+//! `linger-fuzz-hooks LIBRARY` first sees to it that it finds what is wrong without the library, and then runs the committed batches
+//! in `corpus/hooks` and random ones, for FUZZ_S seconds (default: FUZZ_CASES=200 batches). A batch that fails is made as short as it can be, printed, and kept in that folder.
 
 mod model;
 mod operation;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
         [library] => fuzz(Path::new(library)),
         [library, file] => {
-            match std::fs::read(file).map(|bytes| run(library.as_ref(), &Batch::from_bytes(&bytes))) {
+            match std::fs::read(file).map(|bytes| run(Some(library.as_ref()), &Batch::from_bytes(&bytes))) {
                 Ok(Ok(())) => ExitCode::SUCCESS,
                 Ok(Err(why)) => complain(&why),
                 Err(why) => complain(&format!("{file}: {why}")),
@@ -59,10 +59,18 @@ fn fuzz(library: &Path) -> ExitCode {
         Err(why) => return complain(&format!("{}: {why}", corpus.display())),
     };
     committed.sort();
+    for control in Batch::controls() {
+        if let Err(why) = run(Some(library), &control) {
+            return complain(&format!("{control:#?}: {why}"));
+        }
+        if run(None, &control).is_ok() {
+            return complain(&format!("{control:#?} holds without the library: nothing would be found here"));
+        }
+    }
     let mut run_so_far = 0;
     for file in &committed {
         let bytes = std::fs::read(file).unwrap_or_default();
-        if let Err(why) = run(library, &Batch::from_bytes(&bytes)) {
+        if let Err(why) = run(Some(library), &Batch::from_bytes(&bytes)) {
             return complain(&format!("{}: {why}", file.display()));
         }
         run_so_far += 1;
@@ -76,7 +84,7 @@ fn fuzz(library: &Path) -> ExitCode {
     while end.map_or(made < cases, |end| Instant::now() < end) {
         let bytes: Vec<u8> = (0..random.usize(4..LONGEST)).map(|_| random.u8(..)).collect();
         let batch = Batch::from_bytes(&bytes);
-        if let Err(why) = run(library, &batch) {
+        if let Err(why) = run(Some(library), &batch) {
             let (batch, why) = shorten(library, batch, why);
             let kept = corpus.join(format!("found-{seed:016x}-{made}"));
             let _ = std::fs::write(&kept, &bytes);
@@ -98,21 +106,24 @@ fn shorten(library: &Path, mut batch: Batch, mut why: String) -> (Batch, String)
         at -= 1;
         let mut shorter = batch.clone();
         shorter.operations.remove(at);
-        if let Err(still) = run(library, &shorter) {
+        if let Err(still) = run(Some(library), &shorter) {
             (batch, why) = (shorter, still);
         }
     }
     (batch, why)
 }
 
-fn run(library: &Path, batch: &Batch) -> Result<(), String> {
+/// In a process of its own, with the library preloaded or without.
+fn run(library: Option<&Path>, batch: &Batch) -> Result<(), String> {
     let (ours, theirs) = UnixStream::pair().map_err(|e| e.to_string())?;
     ours.set_read_timeout(Some(peer::GENEROUS)).map_err(|e| e.to_string())?;
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    let mut server = Command::new(own)
-        .arg(AS_SERVER)
-        .env_clear()
-        .env("LD_PRELOAD", library.canonicalize().map_err(|e| format!("{}: {e}", library.display()))?)
+    let mut server = Command::new(own);
+    server.arg(AS_SERVER).env_clear();
+    if let Some(library) = library {
+        server.env("LD_PRELOAD", library.canonicalize().map_err(|e| format!("{}: {e}", library.display()))?);
+    }
+    let mut server = server
         // Peers say when they are done; none is quiet for so long.
         .envs([("LINGER_EXIT_MS", "20000"), ("LINGER_IDLE_MS", "20000"), ("LINGER_TIMEOUT_MS", "30000")])
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -1,11 +1,11 @@
 //! What must be: which numbers are open, who holds which connection, and what its peer must see.
 
 use crate::operation::{Batch, Ending, How, Operation, Way};
-use crate::peer::{End, Peer};
+use crate::peer::{End, Peer, GENEROUS, LATE_BYTES};
 use crate::server::{encode, Call, REPLY_BYTES};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MOST_CONNECTIONS: usize = 8;
 const MOST_NUMBERS: usize = 32;
@@ -20,6 +20,16 @@ struct Connection {
     write_shut: bool,
     /// Its read half was shut: the kernel may answer what comes then with RST, and the library cannot help it.
     read_shut: bool,
+    /// Bytes of the peer's that the server has not read.
+    unread: usize,
+}
+
+/// A connection in an epoll set, under one of its numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Registration {
+    epoll: i32,
+    number: i32,
+    connection: usize,
 }
 
 pub struct Model {
@@ -27,6 +37,9 @@ pub struct Model {
     port: u16,
     connections: Vec<Connection>,
     epolls: Vec<i32>,
+    /// Those whose number has stayed open. (With another number of the same connection the kernel would keep them; the library
+    /// does not know who holds it then, and removes them.)
+    registrations: Vec<Registration>,
 }
 
 type Checked<T = ()> = Result<T, String>;
@@ -37,7 +50,13 @@ fn pick<T>(of: &[T], index: u8) -> Option<&T> {
 
 impl Model {
     pub fn new(control: UnixStream) -> Checked<Model> {
-        let mut model = Model { control, port: 0, connections: Vec::new(), epolls: Vec::new() };
+        let mut model = Model {
+            control,
+            port: 0,
+            connections: Vec::new(),
+            epolls: Vec::new(),
+            registrations: Vec::new(),
+        };
         model.port = model.reply()?.0 as u16;
         Ok(model)
     }
@@ -80,6 +99,7 @@ impl Model {
         for connection in &mut self.connections {
             connection.numbers.retain(|n| *n != number);
         }
+        self.registrations.retain(|registration| registration.number != number);
     }
 
     pub fn apply(&mut self, operation: &Operation) -> Checked {
@@ -97,6 +117,7 @@ impl Model {
                     written: 0,
                     write_shut: false,
                     read_shut: false,
+                    unread: 0,
                 };
                 self.connections.push(connection);
             }
@@ -151,8 +172,8 @@ impl Model {
                 self.connections[id].written += usize::try_from(taken).unwrap_or(0);
             }
             Operation::Read { number } => {
-                if let Some((_, number)) = pick(&numbers, number).copied() {
-                    self.call(Call::Read, number, 0, 0)?;
+                if let Some((id, number)) = pick(&numbers, number).copied() {
+                    self.read(id, number)?;
                 }
             }
             Operation::EpollCreate if self.epolls.len() < 4 => {
@@ -168,16 +189,23 @@ impl Model {
                 };
                 let adds = matches!(operation, Operation::EpollAdd { .. });
                 let call = if adds { Call::EpollAdd } else { Call::EpollDel };
-                self.call(call, epoll, number, id as i32)?;
+                let registration = Registration { epoll, number, connection: id };
+                if self.call(call, epoll, number, id as i32)?.0 == 0 {
+                    self.registrations.retain(|other| *other != registration);
+                    self.registrations.extend(adds.then_some(registration));
+                }
             }
             Operation::EpollWait { epoll } => {
                 if let Some(epoll) = pick(&self.epolls, epoll).copied() {
-                    self.no_ghosts(epoll)?;
+                    self.events(epoll)?;
                 }
             }
             Operation::PeerSends { connection, bytes } => {
                 if let Some((connection, count)) = self.pick_connection(connection) {
-                    connection.peer.send(usize::from(bytes) % 2000 + count);
+                    let count = usize::from(bytes) % 2000 + count;
+                    if connection.peer.send(count) {
+                        connection.unread += count;
+                    }
                 }
             }
             Operation::PeerEnds { connection } => {
@@ -195,37 +223,96 @@ impl Model {
         self.connections.get_mut(usize::from(index) % count.max(1)).map(|c| (c, 1))
     }
 
-    /// No event may come for a connection the program has let go of: it would carry a pointer it has freed.
-    fn no_ghosts(&mut self, epoll: i32) -> Checked {
-        let bits = self.must(Call::EpollWait, epoll, 0, 0)?;
-        match self.connections.iter().enumerate().find(|(id, c)| bits >> id & 1 == 1 && c.numbers.is_empty())
-        {
-            Some((id, _)) => Err(format!("an event for connection {id}, which was let go of")),
-            None => Ok(()),
+    /// What the server reads, where there is anything.
+    fn read(&mut self, id: usize, number: i32) -> Checked<(i32, i32)> {
+        let (count, errno) = self.call(Call::Read, number, 0, 0)?;
+        let read = usize::try_from(count).unwrap_or(0);
+        match self.connections[id].unread.checked_sub(read) {
+            Some(left) => self.connections[id].unread = left,
+            None => {
+                return Err(format!("{read} bytes were read of connection {id}, more than its peer had sent"))
+            }
         }
+        Ok((count, errno))
+    }
+
+    /// No event may come for a connection the program has let go of: it would carry a pointer it has freed. And one must come
+    /// for each that is held and registered and has something to be read, or it would never be read.
+    fn events(&mut self, epoll: i32) -> Checked {
+        let until = Instant::now() + GENEROUS;
+        loop {
+            let bits = self.must(Call::EpollWait, epoll, 0, 0)?;
+            let came = |id: usize| bits >> id & 1 == 1;
+            if let Some(id) =
+                (0..self.connections.len()).find(|id| came(*id) && self.connections[*id].numbers.is_empty())
+            {
+                return Err(format!("an event for connection {id}, which was let go of"));
+            }
+            let due = self
+                .registrations
+                .iter()
+                .filter(|r| r.epoll == epoll && self.connections[r.connection].readable());
+            match due.map(|r| r.connection).find(|id| !came(*id)) {
+                None => return Ok(()),
+                Some(id) if Instant::now() > until => {
+                    return Err(format!(
+                        "no event for connection {id}, which is registered and has something to be read"
+                    ));
+                }
+                // On its way.
+                Some(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    fn must_be_well(&mut self, id: usize) -> Checked {
+        let connection = &mut self.connections[id];
+        let Some(number) = connection.numbers.first().copied() else {
+            return connection.must_have_ended(true);
+        };
+        if !connection.write_shut {
+            return connection.peer.still_open_after(connection.written);
+        }
+        // Its response has ended, and it is held: where its read half is open, the server must get all the peer sends.
+        let late = !connection.read_shut && !connection.peer.has_ended();
+        connection.must_have_ended(true)?;
+        if late {
+            connection.unread += LATE_BYTES;
+        }
+        if connection.read_shut {
+            return Ok(());
+        }
+        let until = Instant::now() + GENEROUS;
+        while Instant::now() < until {
+            match self.read(id, number)? {
+                (1.., _) => {}
+                (0, _) if self.connections[id].unread == 0 => return Ok(()),
+                (-1, libc::EAGAIN) => std::thread::sleep(Duration::from_millis(1)),
+                (result, errno) => {
+                    let unread = self.connections[id].unread;
+                    return Err(format!(
+                        "recv says {result} (errno {errno}) with {unread} bytes of the peer's unread"
+                    ));
+                }
+            }
+        }
+        Err("held and half-closed, it never got to the end of its input".into())
     }
 
     /// All that was let go of must have ended well, all that is held must be whole; then the process ends.
     pub fn finish(&mut self, batch: &Batch) -> Checked {
         for epoll in self.epolls.clone() {
-            self.no_ghosts(epoll)?;
+            self.events(epoll)?;
         }
         if self.connections.iter().any(|c| c.numbers.is_empty()) && !self.numbers().is_empty() {
             // A wrong shutdown would come from the drain thread, a little later.
             std::thread::sleep(Duration::from_millis(15));
         }
-        for (id, connection) in self.connections.iter_mut().enumerate() {
-            let checked = if connection.numbers.is_empty() {
-                connection.must_have_ended(true)
-            } else if connection.write_shut {
-                Ok(())
-            } else {
-                connection.peer.still_open_after(connection.written)
-            };
-            checked.map_err(|e| format!("connection {id}: {e}"))?;
+        for id in 0..self.connections.len() {
+            self.must_be_well(id).map_err(|e| format!("connection {id}: {e}"))?;
         }
         for epoll in self.epolls.clone() {
-            self.no_ghosts(epoll)?;
+            self.events(epoll)?;
         }
         let call = match batch.ending {
             Ending::Exit => Call::Exit,
@@ -250,10 +337,15 @@ impl Model {
 }
 
 impl Connection {
+    /// Whether a wait for it must end at once: bytes, or the end of the input.
+    fn readable(&self) -> bool {
+        self.unread > 0 || self.peer.has_ended() || self.read_shut
+    }
+
     /// The peer must have got every byte and then FIN. `late`: and may go on sending.
     fn must_have_ended(&mut self, late: bool) -> Checked {
         let (received, end) = self.peer.read_to_end()?;
-        if self.read_shut && end == End::Reset {
+        if self.read_shut && self.peer.has_sent() && end == End::Reset {
             return Ok(());
         }
         if (received, &end) != (self.written, &End::Fin) {

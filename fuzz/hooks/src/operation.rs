@@ -52,6 +52,25 @@ pub struct Batch {
 const MOST: usize = 40;
 
 impl Batch {
+    /// Batches that no kernel carries out well without the library: a harness that finds nothing wrong with them finds nothing
+    /// at all.
+    pub fn controls() -> Vec<Batch> {
+        let answer = Operation::Write { number: 0, bytes: 1000, many: false };
+        let close = Operation::Close { number: 0, way: Way::Close };
+        let unread = Operation::PeerSends { connection: 0, bytes: 100 };
+        let batch = |operations: &[Operation]| Batch {
+            ending: Ending::Exit,
+            operations: [&[Operation::Accept], operations].concat(),
+        };
+        vec![
+            batch(&[unread.clone(), answer.clone(), close.clone()]),
+            // What is sent late is answered with RST.
+            batch(&[answer.clone(), close]),
+            // Held until the process ends.
+            batch(&[unread, answer]),
+        ]
+    }
+
     /// Any bytes are a batch; those that are missing are zeros.
     pub fn from_bytes(bytes: &[u8]) -> Batch {
         let mut source = Unstructured::new(bytes);

@@ -9,9 +9,13 @@ use std::time::Duration;
 /// Only a broken library makes anybody wait so long.
 pub const GENEROUS: Duration = Duration::from_secs(10);
 
+/// What a peer sends when the response has ended.
+pub const LATE_BYTES: usize = 10;
+
 pub struct Peer {
     stream: TcpStream,
     received: usize,
+    sent: bool,
     ended: bool,
     /// A call of its own reported that the connection was reset; the kernel says so once.
     reset: bool,
@@ -30,12 +34,13 @@ impl Peer {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(GENEROUS))?;
         stream.set_write_timeout(Some(GENEROUS))?;
-        Ok(Peer { stream, received: 0, ended: false, reset: false })
+        Ok(Peer { stream, received: 0, sent: false, ended: false, reset: false })
     }
 
     /// Whether it could send. What a server does not read fills its queue, so little is sent.
     pub fn send(&mut self, bytes: usize) -> bool {
         let sent = !self.ended && self.stream.write_all(&vec![b'?'; bytes]).is_ok();
+        self.sent |= !self.ended;
         self.reset |= !sent && !self.ended;
         sent
     }
@@ -43,6 +48,11 @@ impl Peer {
     pub fn end(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
         self.ended = true;
+    }
+
+    /// Whether it has tried to send anything.
+    pub fn has_sent(&self) -> bool {
+        self.sent
     }
 
     pub fn has_ended(&self) -> bool {
@@ -97,7 +107,7 @@ impl Peer {
 
     /// Sends what is late. Whether the connection stood it.
     pub fn send_late(&mut self) -> bool {
-        self.send(10) && self.pending_error() == 0 && {
+        self.send(LATE_BYTES) && self.pending_error() == 0 && {
             self.end();
             self.pending_error() == 0
         }

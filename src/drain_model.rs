@@ -1,0 +1,153 @@
+//! What is promised of one lingering connection, told naively: the whole history is kept, and every question is answered from
+//! it. Compared step by step with [`Drain`], which keeps 32 bytes.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::option;
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Received(u64),
+    Paused,
+    Looked(u32),
+}
+
+/// Ages are milliseconds since the half-close.
+struct Model {
+    limits: Limits,
+    deadline: Option<u32>,
+    first_queue: u32,
+    history: Vec<(u64, Event)>,
+}
+
+impl Model {
+    fn discarded(&self) -> u64 {
+        self.history.iter().map(|(_, e)| if let Event::Received(bytes) = e { *bytes } else { 0 }).sum()
+    }
+
+    /// When the peer last sent something, as far as it was let.
+    fn heard(&self) -> u64 {
+        let heard = self.history.iter().filter(|(_, e)| !matches!(e, Event::Looked(_)));
+        heard.map(|(age, _)| *age).max().unwrap_or(0)
+    }
+
+    /// When the send queue was last shorter than ever before.
+    fn taken(&self) -> u64 {
+        let (mut shortest, mut when) = (self.first_queue, 0);
+        for (age, event) in &self.history {
+            match event {
+                Event::Looked(queue) if *queue < shortest => (shortest, when) = (*queue, *age),
+                _ => {}
+            }
+        }
+        when
+    }
+
+    fn first_deadline(&self) -> u64 {
+        self.deadline.unwrap_or(self.limits.timeout_ms).into()
+    }
+
+    fn last_deadline(&self) -> u64 {
+        self.deadline.unwrap_or(self.limits.timeout_ms.max(self.limits.max_ms)).into()
+    }
+
+    /// How it ends at `age`, if it does, with `queue` bytes unacknowledged.
+    fn end(&self, age: u64, queue: u32) -> Option<Outcome> {
+        let idle = u64::from(self.limits.idle_ms);
+        if queue == 0 && age >= self.heard().max(self.taken()) + idle {
+            return Some(Outcome::Idle);
+        }
+        let still_taking = queue > 0 && age < self.taken() + idle;
+        let extended = still_taking && age < self.last_deadline();
+        (age >= self.first_deadline() && !extended).then_some(Outcome::Timeout)
+    }
+
+    /// Bytes that may be discarded by `age`, all in all.
+    fn earned(&self, age: u64) -> u64 {
+        self.limits.max_rate * (age + 1000) / 1000
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0u64..2000).prop_map(Event::Received),
+        Just(Event::Paused),
+        (0u32..200).prop_map(Event::Looked),
+        Just(Event::Looked(0)),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let amount = || prop_oneof![Just(0u64), 1u64..4000];
+    (1u32..3000, 0u32..5000, 0u32..9000, amount(), amount()).prop_map(
+        |(idle_ms, timeout_ms, max_ms, max_bytes, max_rate)| Limits {
+            idle_ms,
+            timeout_ms,
+            max_ms,
+            max_bytes,
+            max_rate,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn a_connection_ends_when_its_history_says_so(
+        limits in limits(), deadline in option::of(0u32..6000), first_queue in 0u32..200,
+        // Some starts are just before the low half of the clock runs over.
+        start in prop_oneof![0u64..10, u64::from(u32::MAX) - 5000..u64::from(u32::MAX) + 10],
+        events in vec((prop_oneof![0u64..20, 0u64..2500], event()), 1..40),
+    ) {
+        let mut model = Model { limits, deadline, first_queue, history: Vec::new() };
+        let asked = deadline.map_or(Deadline::Default, Deadline::Exactly);
+        let mut drain = Drain::new(start, asked, first_queue, &limits);
+        let mut age = 0;
+        for (delay, event) in events {
+            age += delay;
+            let now = start + age;
+            model.history.push((age, event));
+            match event {
+                Event::Received(bytes) => {
+                    let enough = limits.max_bytes > 0 && model.discarded() >= limits.max_bytes;
+                    let outcome = drain.received(now, bytes, &limits);
+                    prop_assert_eq!(outcome, enough.then_some(Outcome::Bytes));
+                    if enough { break; }
+                }
+                Event::Paused => drain.paused(now),
+                Event::Looked(queue) => match (drain.look(now, queue, &limits), model.end(age, queue)) {
+                    (Step::Finish(outcome), end) => {
+                        prop_assert_eq!(Some(outcome), end);
+                        break;
+                    }
+                    (Step::Wait(until), end) => {
+                        prop_assert_eq!(end, None);
+                        let next = until - start;
+                        let hard = if age < model.first_deadline() { model.first_deadline() } else { model.last_deadline() };
+                        if queue == 0 {
+                            // Nothing but a deadline is waited for: at the next look it is over, and not a moment before.
+                            prop_assert_eq!(Some(next), (age + 1..=next).find(|later| model.end(*later, 0).is_some()));
+                        } else {
+                            // Somebody must look whether the peer is still taking: soon, but not always.
+                            let (soon, rarely) = (u64::from(limits.idle_ms / 2).clamp(1, 50), 1000.min(limits.idle_ms / 2).max(1));
+                            prop_assert!(next <= hard && next <= age + u64::from(rarely), "{} to {}", age, next);
+                            prop_assert!(next == hard || next >= age + soon, "{} to {}", age, next);
+                        }
+                    }
+                },
+            }
+            prop_assert_eq!(drain.discarded(), model.discarded());
+            prop_assert_eq!(drain.age(now), age as u32);
+            prop_assert_eq!(u64::from(drain.quiet_ms(now)), age - model.heard().max(model.taken()));
+            match drain.allowance(now, &limits) {
+                _ if limits.max_rate == 0 => prop_assert_eq!(drain.allowance(now, &limits), Ok(u64::MAX)),
+                Ok(bytes) => prop_assert_eq!(bytes, model.earned(age) - model.discarded()),
+                Err(until) => {
+                    prop_assert!(model.earned(age) <= model.discarded());
+                    let worth_it = model.discarded() + (limits.max_rate / 20).max(1);
+                    prop_assert_eq!(Some(until - start), (age + 1..).find(|later| model.earned(*later) >= worth_it));
+                }
+            }
+        }
+    }
+}
