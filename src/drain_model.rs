@@ -32,15 +32,16 @@ impl Model {
     }
 
     /// When the send queue was last shorter than ever before.
-    fn taken(&self) -> u64 {
-        let (mut shortest, mut when) = (self.first_queue, 0);
+    fn taken(&self) -> Option<u64> {
+        let (mut shortest, mut when) = (self.first_queue, None);
         for (age, event) in &self.history {
             match event {
-                Event::Looked(queue) if *queue < shortest => (shortest, when) = (*queue, *age),
+                Event::Looked(queue) if *queue < shortest => (shortest, when) = (*queue, Some(*age)),
                 _ => {}
             }
         }
-        when
+        // What was taken in the millisecond of the half-close was taken of what came before it.
+        when.filter(|age| *age > 0)
     }
 
     fn first_deadline(&self) -> u64 {
@@ -54,10 +55,10 @@ impl Model {
     /// How it ends at `age`, if it does, with `queue` bytes unacknowledged.
     fn end(&self, age: u64, queue: u32) -> Option<Outcome> {
         let idle = u64::from(self.limits.idle_ms);
-        if queue == 0 && age >= self.heard().max(self.taken()) + idle {
+        if queue == 0 && age >= self.heard().max(self.taken().unwrap_or(0)) + idle {
             return Some(Outcome::Idle);
         }
-        let still_taking = queue > 0 && age < self.taken() + idle;
+        let still_taking = queue > 0 && self.taken().is_some_and(|taken| age < taken + idle);
         let extended = still_taking && age < self.last_deadline();
         (age >= self.first_deadline() && !extended).then_some(Outcome::Timeout)
     }
@@ -123,7 +124,8 @@ proptest! {
                     (Step::Wait(until), end) => {
                         prop_assert_eq!(end, None);
                         let next = until - start;
-                        let hard = if age < model.first_deadline() { model.first_deadline() } else { model.last_deadline() };
+                        let extended = model.taken().unwrap_or(0) + u64::from(limits.idle_ms);
+                        let hard = if age < model.first_deadline() { model.first_deadline() } else { model.last_deadline().min(extended) };
                         if queue == 0 {
                             // Nothing but a deadline is waited for: at the next look it is over, and not a moment before.
                             prop_assert_eq!(Some(next), (age + 1..=next).find(|later| model.end(*later, 0).is_some()));

@@ -56,7 +56,7 @@ pub fn check(messages: Input) {
                 std::hint::black_box(format!("{request:?}"));
             }
             Received::Nudge => assert!(!with_descriptor),
-            Received::Lost => panic!("a descriptor is lost"),
+            Received::Lost(_) => panic!("a descriptor is lost"),
         }
     }
 }
