@@ -99,7 +99,8 @@ recipes-check: all ## The commands and files of docs/recipes, without the librar
 	scripts/check-recipes
 
 transparency: all ## Programs with tests of their own, bare and under the shim: a quarter of an hour
-	$(CARGO) test -p linger-testbed --no-fail-fast --test 'transparent_*' --test 'must_hold_calls*' -- \
+	$(CARGO) test -p linger-testbed --no-fail-fast --test 'transparent_*' --test ways_cpython \
+	  --test 'must_hold_calls*' --test must_hold_untouched -- \
 	  --include-ignored --nocapture
 
 soak: all ## Servers with every kind of peer, for SOAK_S seconds, 600 by default

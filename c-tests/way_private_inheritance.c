@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,8 @@ static const struct starter starters[] = {
     {"system()", by_system},           {"popen()", by_popen},
 };
 
+static const struct starter by_fork_and_exec = {"fork() and exec", by_fork};
+
 enum { STARTERS = sizeof(starters) / sizeof(starters[0]) };
 
 struct list {
@@ -129,11 +132,9 @@ static void require_no_socket(const struct list *list)
     }
 }
 
-static struct list started_by(const struct starter *starter)
+static struct list listed(void)
 {
     struct list list;
-
-    starter->start();
     FILE *const file = fopen(list_path, "re");
 
     require(file != NULL);
@@ -145,14 +146,31 @@ static struct list started_by(const struct starter *starter)
     return list;
 }
 
-static void started_programs_see_nothing(void **state)
+static struct list started_by(const struct starter *starter)
+{
+    starter->start();
+    return listed();
+}
+
+static void begin_list(void)
 {
     const int file = mkstemp(list_path);
 
-    (void)state;
     require(file >= 0);
     require(close(file) == 0);
     snprintf(list_command, sizeof(list_command), "exec ls -l /proc/self/fd > %s", list_path);
+}
+
+static void end_list(void)
+{
+    require(unlink(list_path) == 0);
+    strcpy(strrchr(list_path, '-'), "-XXXXXX");
+}
+
+static void started_programs_see_nothing(void **state)
+{
+    (void)state;
+    begin_list();
     BY_EACH_WAY(way) {
         struct list before[STARTERS];
         struct crowd crowd;
@@ -172,14 +190,49 @@ static void started_programs_see_nothing(void **state)
         }
         crowd_send_home(&crowd);
     }
-    require(unlink(list_path) == 0);
-    strcpy(strrchr(list_path, '-'), "-XXXXXX");
+    end_list();
+}
+
+/* A server that replaces itself, as for an upgrade, while connections linger. */
+static void become_the_list(struct line *parent, void *argument)
+{
+    const struct way *way = argument;
+    struct crowd crowd;
+
+    crowd_let_linger(way, &crowd);
+    for (int i = 0; i < CROWD_SIZE; i++)
+        require(fcntl(crowd.clients[i], F_SETFD, FD_CLOEXEC) == 0);
+    require(fcntl(parent->in, F_SETFD, FD_CLOEXEC) == 0);
+    require(fcntl(parent->out, F_SETFD, FD_CLOEXEC) == 0);
+    execv("/bin/sh", list_arguments);
+    _exit(127);
+}
+
+static void nor_does_the_program_itself_after_exec(void **state)
+{
+    (void)state;
+    begin_list();
+    BY_EACH_WAY(way) {
+        require_context("%s mode, %s", test_mode_name(), way->name);
+        const struct list before = started_by(&by_fork_and_exec);
+        struct child child;
+
+        fflush(NULL);
+        child_start(&child, become_the_list, (void *)(uintptr_t)way);
+        child_reap(&child);
+        const struct list after = listed();
+
+        require_note("before:\n%safter:\n%s", before.text, after.text);
+        require(strcmp(before.text, after.text) == 0);
+    }
+    end_list();
 }
 
 int main(void)
 {
     const struct CMUnitTest traps[] = {
         trap(started_programs_see_nothing),
+        trap(nor_does_the_program_itself_after_exec),
     };
 
     return run_traps(traps);

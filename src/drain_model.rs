@@ -140,7 +140,7 @@ proptest! {
             }
             prop_assert_eq!(drain.discarded(), model.discarded());
             prop_assert_eq!(drain.age(now), age as u32);
-            prop_assert_eq!(u64::from(drain.quiet_ms(now)), age - model.heard().max(model.taken()));
+            prop_assert_eq!(u64::from(drain.quiet_ms(now)), age - model.heard().max(model.taken().unwrap_or(0)));
             match drain.allowance(now, &limits) {
                 _ if limits.max_rate == 0 => prop_assert_eq!(drain.allowance(now, &limits), Ok(u64::MAX)),
                 Ok(bytes) => prop_assert_eq!(bytes, model.earned(age) - model.discarded()),

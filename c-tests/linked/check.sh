@@ -93,7 +93,10 @@ calls_of() {
 }
 
 prove_call_for_call() {
-    strace -qq -o /dev/null true 2>/dev/null || return 0
+    if ! strace -qq -o /dev/null true 2>"$out/strace"; then
+        note FAIL "strace does not work, so call for call was not looked at (apt-get install strace; allow ptrace): $(head -n 1 "$out/strace")"
+        return
+    fi
     expected="accept4 setsockopt epoll_ctl write close "
     for way in shared static; do
         saw=$(calls_of "$out/epoll_server-$way" close)

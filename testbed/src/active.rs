@@ -1,4 +1,5 @@
-//! `programs/active.c`, which says whether `close()` lingers in its process, built with the library linked and without.
+//! `programs/active.c`, which says whether `close()` lingers in its process, built with the library linked and without, and
+//! `programs/lets_go.c`, which says whether a connection does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,17 +45,22 @@ impl Programs {
         std::os::unix::fs::symlink(&library, path.join("another-name.so"))?;
         fs::create_dir(path.join("copy"))?;
         fs::copy(&library, path.join("copy/liblinger.so.0"))?;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/active.c");
+        let source = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(name);
         let linked = ["-Wl,--no-as-needed", "-L.", "-llinger", "-Wl,-rpath-link,."];
         // It finds the library by itself, whatever the environment says.
         let run_path = format!("-Wl,-rpath,{}", path.display());
         let found = [&linked[..], &[&run_path]].concat();
         let other = ["-shared", "-fPIC", "-Dmain=unused"];
-        let builds: [(&str, &[&str]); 4] =
-            [("bare", &[]), ("linked", &linked), ("found", &found), ("other.so", &other)];
-        for (name, arguments) in builds {
+        let builds: [(&str, &str, &[&str]); 5] = [
+            ("bare", "active.c", &[]),
+            ("linked", "active.c", &linked),
+            ("found", "active.c", &found),
+            ("other.so", "active.c", &other),
+            ("lets_go", "lets_go.c", &[]),
+        ];
+        for (name, program, arguments) in builds {
             let mut compiler = Command::new(find_program("gcc", "gcc libc6-dev")?);
-            compiler.arg(&source).args(["-o", name]).args(arguments).current_dir(path);
+            compiler.arg(source(program)).args(["-o", name]).args(arguments).current_dir(path);
             let output = compiler.output().context("run gcc")?;
             let errors = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.success(), "{name} does not build: {errors}");
@@ -108,6 +114,28 @@ impl Programs {
     ) -> Result<(Says, String)> {
         let output = secure_mode::output(&mut self.command(line, environment)?, &self.path(name))?;
         Ok((says(line, &output)?, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// What the program says on its standard output, run as by [`Programs::run`], or as by [`Programs::run_securely`] with the
+    /// name of the program that has AT_SECURE.
+    ///
+    /// # Errors
+    ///
+    /// As these.
+    pub fn answer(
+        &self,
+        line: &[&str],
+        secure: Option<&str>,
+        environment: &[(&str, &str)],
+    ) -> Result<String> {
+        let mut command = self.command(line, environment)?;
+        let output = match secure {
+            Some(name) => secure_mode::output(&mut command, &self.path(name))?,
+            None => command.output().with_context(|| format!("run {line:?}"))?,
+        };
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{line:?} ended with {}: {errors}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
     fn command(&self, line: &[&str], environment: &[(&str, &str)]) -> Result<Command> {

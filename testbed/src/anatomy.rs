@@ -1,11 +1,13 @@
 //! What a process is made of, as /proc shows it: its threads, its descriptors, its memory.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use linger::publication::{Published, LINK, READ_BYTES};
 
 use crate::{pause, DEADLINE};
 
@@ -32,6 +34,12 @@ impl Anatomy {
     #[must_use]
     pub fn of(pid: u32) -> Self {
         Self { pid }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.pid
     }
 
     fn path(self, rest: &str) -> PathBuf {
@@ -72,6 +80,37 @@ impl Anatomy {
         Ok(threads)
     }
 
+    /// The drain threads of liblinger: several where one table is not enough, none where nothing has lingered.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn drain_threads(self) -> Result<Vec<Thread>> {
+        let mut threads = self.threads()?;
+        threads.retain(|thread| thread.name == "linger");
+        Ok(threads)
+    }
+
+    /// What liblinger has counted in it, as `linger stat` reads it; `None` where nothing has lingered yet.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone, or publishes something else.
+    pub fn counters(self) -> Result<Option<Published>> {
+        for thread in self.drain_threads()? {
+            let table = self.descriptors_of_thread(&thread)?;
+            let Some((number, _)) = table.iter().find(|(_, target)| *target == LINK) else { continue };
+            let mut header = [0; READ_BYTES];
+            File::open(self.path(&format!("task/{}/fd/{number}", thread.tid)))?.read_exact(&mut header)?;
+            let published = Published::read(&header).context("another layout: make all")?;
+            // The others have records, and no counters.
+            if published.index == 0 {
+                return Ok(Some(published));
+            }
+        }
+        Ok(None)
+    }
+
     /// The drain thread of liblinger.
     ///
     /// # Errors
@@ -80,19 +119,8 @@ impl Anatomy {
     pub fn drain_thread(self) -> Result<Thread> {
         match &self.drain_threads()?[..] {
             [thread] => Ok(thread.clone()),
-            _ => bail!("not one thread is named linger: {:?}", self.threads()?),
+            threads => bail!("not one thread is named linger, but {threads:?}"),
         }
-    }
-
-    /// All of liblinger's drain threads: several where one table is not enough, none where nothing has lingered.
-    ///
-    /// # Errors
-    ///
-    /// If the process is gone.
-    pub fn drain_threads(self) -> Result<Vec<Thread>> {
-        let mut threads = self.threads()?;
-        threads.retain(|thread| thread.name == "linger");
-        Ok(threads)
     }
 
     /// What every number in the program's own table refers to.
@@ -148,7 +176,7 @@ impl Anatomy {
     ///
     /// If it is gone.
     pub fn count_connections_of_thread(self, thread: &Thread) -> Result<usize> {
-        // Eight that are always taken, and the file in which it publishes.
+        // Eight that are fixed, among them its epoll set and its channel, and the memory that it publishes.
         const OWN: usize = 9;
         Ok(count(&self.path(&format!("task/{}/fd", thread.tid)))?.saturating_sub(OWN))
     }

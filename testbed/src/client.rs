@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use rustix::net::{connect, socket, sockopt, AddressFamily, SocketType};
+use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 use serde::Serialize;
 
 use crate::answers::{self, Answer, Promise};
@@ -106,7 +106,8 @@ impl Client {
     ///
     /// If no connection can be made.
     pub fn connect_with_buffer(server: SocketAddr, bytes: usize) -> Result<Self> {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        // A server that another thread starts must not have it as well: our close would then send no FIN.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // Before connecting: the window scale is agreed on in the SYN.
         sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
         connect(&socket, &server).with_context(|| format!("connect to {server}"))?;

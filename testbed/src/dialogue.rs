@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use rustix::net::{connect, recv, socket, sockopt, AddressFamily, RecvFlags, SocketType};
+use rustix::net::{connect, recv, socket_with, sockopt, AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use crate::client::{Ending, RECEIVE_BUFFER};
 use crate::sockets::{self, State};
@@ -46,7 +46,8 @@ impl Dialogue {
     ///
     /// If no connection can be made.
     pub fn open(server: SocketAddr) -> Result<Self> {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        // A server that another thread starts must not have it as well: our close would then send no FIN.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // Before connecting: the window scale is agreed on in the SYN.
         sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
         connect(&socket, &server).with_context(|| format!("connect to {server}"))?;

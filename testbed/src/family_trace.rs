@@ -35,7 +35,7 @@ const NAME_PROCESSES: [&str; 14] = [
     "setpgid",
 ];
 
-/// The processes of one run, in the order in which they were made.
+/// The processes of one run, and their threads, in the order in which they were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyTrace {
     processes: Vec<Vec<String>>,
@@ -92,7 +92,16 @@ impl FamilyTrace {
         Self { processes: texts.iter().map(process).collect() }
     }
 
-    /// How many processes there were.
+    /// Leaves out what depends on which thread comes first.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        for calls in &mut self.processes {
+            calls.retain(|call| trace::name(call) != name);
+        }
+        self
+    }
+
+    /// How many processes there were; a thread counts as one.
     #[must_use]
     pub fn processes(&self) -> usize {
         self.processes.len()

@@ -1,6 +1,7 @@
 //! Programs with checks of their own, run bare and under the shim: both runs must find the same.
 //!
-//! **Invariant:** a run that was to be under the shim was: the server's first process has it mapped.
+//! **Invariant:** a run that was to be under the shim was: the server shows it ([`Sign`]), and one
+//! without the shim does not show it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +9,53 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{ensure, Context, Result};
 
+use crate::anatomy::Anatomy;
 use crate::server::{find_program, Preload, Program, Server};
 use crate::settings;
 
 /// What a check found, by the name of what it looked at.
 pub type Findings = BTreeMap<String, String>;
+
+/// How a server shows that the shim was at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// Connections lingered, say the counters that its processes publish, all of which are still there after the check.
+    Lingered,
+    /// close() would have lingered, says its first process (`LINGER_LOG=info`), but the clients close first, or the server
+    /// lingers by itself.
+    On,
+}
+
+impl Sign {
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Sign::Lingered => &[],
+            Sign::On => &[("LINGER_LOG", "info")],
+        }
+    }
+
+    /// How often it was seen so far.
+    fn count(self, server: &Server) -> Result<u64> {
+        match self {
+            Sign::Lingered => {
+                let counters: Result<Vec<_>> =
+                    server.anatomies()?.into_iter().map(Anatomy::counters).collect();
+                Ok(counters?.into_iter().flatten().map(|counters| counters.lingered).sum())
+            }
+            Sign::On => {
+                let messages = std::fs::read(server.directory().join("stderr.log"))?;
+                let messages = String::from_utf8_lossy(&messages);
+                let first = server.anatomy().pid();
+                Ok(messages.lines().filter(|line| says_it_is_on(line, first)).count() as u64)
+            }
+        }
+    }
+}
+
+/// `liblinger[4711]: 0.1.0 is on (Preloaded): ...`
+fn says_it_is_on(line: &str, process: u32) -> bool {
+    line.starts_with(&format!("liblinger[{process}]: ")) && line.contains(" is on (")
+}
 
 /// A server with the shim or without, and what its clients are started with.
 #[derive(Debug)]
@@ -56,17 +99,19 @@ impl Stage<'_> {
 ///
 /// # Panics
 ///
-/// If it finds something else with the shim, or cannot be run.
+/// If it finds something else with the shim, or cannot be run, or shows no [`Sign`].
 pub fn finds_the_same_with_the_shim(
     program: &Program,
+    sign: Sign,
     check: impl Fn(&Stage<'_>) -> Result<Findings>,
 ) -> Findings {
     let run = |preload: &Preload| {
-        let stage = Stage { server: Server::start(program, preload)?, preload };
-        if let Preload::Shim(library) = preload {
-            ensure!(stage.server.anatomy().has_loaded(library)?, "{} lost the shim", program.name());
-        }
-        check(&stage)
+        let stage = Stage { server: Server::start_with(program, preload, sign.settings())?, preload };
+        let findings = check(&stage)?;
+        let seen = sign.count(&stage.server)?;
+        println!("{}: {sign:?}: {seen}", program.name());
+        ensure!((seen > 0) == preload.is_shim(), "{sign:?} was seen {seen} times with {preload:?}");
+        Ok(findings)
     };
     let bare = run(&Preload::None).expect("without the shim");
     let preloaded = run(&Preload::shim().expect("shim")).expect("with the shim");
@@ -122,6 +167,13 @@ mod tests {
         let text = "Concurrency Level:      8\n  Failed requests:        0\n";
         assert_eq!(after(text, "Failed requests:"), Some("0"));
         assert_eq!(after(text, "Complete requests:"), None);
+    }
+
+    #[test]
+    fn a_child_that_says_it_is_on_does_not_speak_for_the_server() {
+        let line = "liblinger[7]: 0.1.0 is on (Preloaded): close() lingers up to 30000 ms";
+        assert!(says_it_is_on(line, 7));
+        assert!(!says_it_is_on(line, 77));
     }
 
     #[test]

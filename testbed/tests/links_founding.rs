@@ -1,17 +1,20 @@
 //! The founding cases on links that take their time, lose packets and change their order: a response larger than the
-//! client's window with requests unread at the close, a request that comes after it, a refused upload.
+//! client's window with requests unread at the close, a request that comes after it, to nginx as well, a
+//! refused upload.
 //!
 //! The amounts are smaller than on loopback, because a window of 64 KiB takes its round trips; they are still larger
 //! than that window.
 
+use std::fs;
 use std::time::Duration;
 
 use linger_testbed::answers::Promise;
 use linger_testbed::buggy;
 use linger_testbed::client::{Client, Exchange, RECEIVE_BUFFER};
 use linger_testbed::counters::Counters;
-use linger_testbed::link::{Conditions, Link};
+use linger_testbed::link::{Conditions, Link, Traffic};
 use linger_testbed::netns::{self, Namespace};
+use linger_testbed::pattern;
 use linger_testbed::scenario::{request, REQUESTS_SERVED, SMALL};
 use linger_testbed::server::{Preload, Program};
 
@@ -33,13 +36,27 @@ enum Case {
     UnreadRequests,
     LateRequest,
     RefusedUpload,
+    /// Its `lingering_close on` does not expect one.
+    LateRequestToNginx,
 }
 
 impl Case {
+    const ALL: [Case; 4] =
+        [Case::UnreadRequests, Case::LateRequest, Case::RefusedUpload, Case::LateRequestToNginx];
+
+    fn program(self) -> Program {
+        match self {
+            Case::LateRequestToNginx => Program::Nginx,
+            _ => Program::buggy(env!("CARGO_BIN_EXE_buggy-server")),
+        }
+    }
+
     fn promise(self) -> Promise {
         match self {
             Case::UnreadRequests => Promise { answers: REQUESTS_SERVED, status: 200, body: PIPELINED },
-            Case::LateRequest => Promise { answers: 1, status: 200, body: RESPONSE },
+            Case::LateRequest | Case::LateRequestToNginx => {
+                Promise { answers: 1, status: 200, body: RESPONSE }
+            }
             Case::RefusedUpload => Promise { answers: 1, status: 413, body: buggy::REFUSAL.len() as u64 },
         }
     }
@@ -51,7 +68,7 @@ impl Case {
                 client.hold_back_until_let_go()?;
                 client.read_to_end();
             }
-            Case::LateRequest => {
+            Case::LateRequest | Case::LateRequestToNginx => {
                 client.send(request(RESPONSE, "close").as_bytes());
                 client.hold_back_until_let_go()?;
                 client.send(request(SMALL, "keep-alive").as_bytes());
@@ -70,28 +87,41 @@ impl Case {
     }
 }
 
-fn play(case: Case, conditions: Conditions, preload: &Preload) -> (Exchange, Counters) {
+fn play(case: Case, conditions: Conditions, preload: &Preload) -> (Exchange, Counters, Traffic) {
     let link = Link::open(conditions).expect("link");
-    let program = Program::buggy(env!("CARGO_BIN_EXE_buggy-server"));
-    let server = link.start(&program, preload).expect("server");
+    let server = link.start(&case.program(), preload).expect("server");
+    let document = server.directory().join("htdocs").join(RESPONSE.to_string());
+    fs::write(document, pattern::bytes(RESPONSE)).expect("write");
     let played = link.count_resets(&server, |address| case.play(link.connect(address)?));
-    let played = played.expect("exchange");
-    println!("{case:?} on {conditions:?}: {:?}, {:?}", link.traffic(), played.1);
-    played
+    let (exchange, resets) = played.expect("exchange");
+    println!("{case:?} on {conditions:?}: {:?}, {resets:?}", link.traffic());
+    (exchange, resets, link.traffic())
 }
 
 /// Every case on a link of its own, all at once: they mostly wait.
 fn each_case(conditions: Conditions, preload: &Preload, check: fn(Case, &Exchange, Counters)) {
-    let play_one = |case| {
+    let play_one = |case: Case| {
         assert_eq!(netns::enter().expect("a namespace for each"), Namespace::Private);
-        let (exchange, resets) = play(case, conditions, preload);
+        let conditions = Conditions { seed: conditions.seed + case as u64, ..conditions };
+        let (exchange, resets, traffic) = play(case, conditions, preload);
         check(case, &exchange, resets);
+        traffic
     };
-    std::thread::scope(|scope| {
-        for case in [Case::UnreadRequests, Case::LateRequest, Case::RefusedUpload] {
-            scope.spawn(move || play_one(case));
-        }
+    let traffic: Vec<_> = std::thread::scope(|scope| {
+        let playing = Case::ALL.map(|case| scope.spawn(move || play_one(case)));
+        playing.into_iter().map(|playing| playing.join().expect("see above")).collect()
     });
+    links_were_as_asked(conditions, &traffic);
+}
+
+/// What was asked of the links happened to packets: a case that passes on a smooth link would prove nothing.
+fn links_were_as_asked(conditions: Conditions, traffic: &[Traffic]) {
+    let total = |count: fn(&Traffic) -> u64| traffic.iter().map(count).sum::<u64>();
+    if conditions.loss_percent > 0.0 {
+        assert!(total(|link| link.lost) > 0, "nothing was lost on {conditions:?}: {traffic:?}");
+    }
+    let reorders = conditions.reorder_percent > 0.0;
+    assert_eq!(total(|link| link.overtaken) > 0, reorders, "overtaken on {conditions:?}: {traffic:?}");
 }
 
 fn responses_are_lost_without_the_shim(conditions: Conditions) {
@@ -141,4 +171,6 @@ links! {
     across_the_ocean: 60 ms, 1.0 % lost, 2.0 % overtaken;
     bad_radio: 10 ms, 5.0 % lost, 1.0 % overtaken;
     satellite: 200 ms, 0.0 % lost, 0.0 % overtaken;
+    noisy_radio_next_door: 1 ms, 5.0 % lost, 20.0 % overtaken;
+    satellite_in_the_rain: 200 ms, 2.0 % lost, 5.0 % overtaken;
 }

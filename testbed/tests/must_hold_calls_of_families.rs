@@ -1,5 +1,5 @@
 //! Programs that are no servers, and everything they start, make the same system calls with the shim as without: shells,
-//! git, a compiler, tar, scripts. Files, pipes, forks and execs are none of the shim's business.
+//! git, a compiler, tar, scripts, threads. Files, pipes, forks and execs are none of the shim's business.
 
 use std::fs;
 use std::path::Path;
@@ -77,6 +77,17 @@ fn is_untouched(processes: usize, program: &[&str], directory: &Path) {
     let mut comparisons = bare.compare(&trace(&Preload::shim().expect("shim"))).expect("comparison");
     for comparison in &mut comparisons {
         take_known_questions(comparison);
+    }
+    are_the_same(program, &comparisons);
+    println!("{program:?}: {} processes, {} calls of their own", bare.processes(), calls(&comparisons));
+}
+
+fn calls(comparisons: &[Comparison]) -> usize {
+    comparisons.iter().map(|comparison| comparison.bare.len()).sum()
+}
+
+fn are_the_same(program: &[&str], comparisons: &[Comparison]) {
+    for comparison in comparisons {
         let added = &comparison.added_at_start;
         assert!(added.len() <= HANDFUL, "{program:?}: {} calls at start: {added:#?}", added.len());
         for call in added {
@@ -86,8 +97,6 @@ fn is_untouched(processes: usize, program: &[&str], directory: &Path) {
             panic!("{program:?}: {difference}");
         }
     }
-    let calls: usize = comparisons.iter().map(|comparison| comparison.bare.len()).sum();
-    println!("{program:?}: {} processes, {calls} calls of their own", bare.processes());
 }
 
 #[test]
@@ -171,6 +180,29 @@ a, b = socket.socketpair()
 a.sendall(b'x'); b.recv(1); a.close(); b.close()
 ";
     is_untouched(4, &["/usr/bin/python3", "-I", "-c", script], directory.path());
+}
+
+/// Of what is forgiven elsewhere nothing is forgiven here: threads are no children.
+#[test]
+fn a_program_with_threads() {
+    let directory = make_directory();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/threads.c");
+    let mut compiler = Command::new(find_program("gcc", "gcc libc6-dev").expect("gcc"));
+    succeed(compiler.arg(source).args(["-pthread", "-o", "threads"]).current_dir(directory.path()))
+        .expect("threads.c");
+    let program = ["./threads"];
+    // A thread's own heap would be cut to size from a mapping, in pieces that depend on where that lies.
+    let environment = [("MALLOC_ARENA_MAX", "1")];
+    // Whether one waits for the other's end, or finds that it has ended.
+    let trace = |preload: &Preload| {
+        let trace = FamilyTrace::of(&program, directory.path(), &environment, preload).expect("trace");
+        trace.without("futex")
+    };
+    let bare = trace(&Preload::None);
+    assert_eq!(bare.processes(), 4, "the first thread, and three");
+    let comparisons = bare.compare(&trace(&Preload::shim().expect("shim"))).expect("comparison");
+    are_the_same(&program, &comparisons);
+    assert!(calls(&comparisons) > 50, "{comparisons:#?}");
 }
 
 #[test]

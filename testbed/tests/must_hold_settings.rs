@@ -16,12 +16,14 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_call-latency");
 
 /// Wrong values, what is accepted, and what is used.
-const WRONG: [(&str, &[&str], &[&str], &str); 10] = [
+const WRONG: [(&str, &[&str], &[&str], &str); 12] = [
     ("LINGER_TIMEOUT_MS", &["", "-1", "30s", "99999999999"], &["0", "2147483647"], "30000"),
     ("LINGER_IDLE_MS", &["0", "soon"], &["1", "2147483647"], "5000"),
     ("LINGER_MAX_MS", &["0x10", " 7"], &["0", "2147483647"], "120000"),
     ("LINGER_EXIT_MS", &["1.5", "-0.1"], &["0", "2147483647"], "2000"),
     ("LINGER_MAX_BYTES", &["1M", "-5"], &["0", "9223372036854775807"], "0"),
+    ("LINGER_MAX_RATE", &["1M/s", "-1"], &["0", "9223372036854775807"], "0"),
+    ("LINGER_MAX_PER_PEER", &["1000001", "all"], &["0", "1000000"], "0"),
     ("LINGER_MAX", &["1000001", "many"], &["0", "1000000"], "10000"),
     ("LINGER_WHEN", &["Open", "always", ""], &["open", "unread"], "open"),
     ("LINGER_SIDE", &["client", "1"], &["server", "both"], "server"),
@@ -42,6 +44,14 @@ fn run(preload: &Preload, settings: &[(&str, &str)]) -> Output {
 
 fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_variable_is_tried() {
+    let (mut tried, mut names) = (WRONG.map(|(name, ..)| name).to_vec(), settings::names());
+    tried.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(tried, names);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 
 use linger_testbed::active::{Programs, Says};
 use linger_testbed::server::find_program;
+use linger_testbed::{netns, settings};
 
 fn programs() -> Programs {
     Programs::build().expect("programs")
@@ -69,22 +70,28 @@ fn linger_preload_does_not_turn_off_what_the_system_turned_on() {
 fn no_setting_is_even_read() {
     let programs = programs();
     let line = with_the_systems_file(&programs, "./bare");
-    for (name, value) in [
-        ("LINGER_LOG", "info"),
-        ("LINGER_LOG", "wrong"),
-        ("LINGER_TIMEOUT_MS", "wrong"),
-        ("LINGER_IDLE_MS", "wrong"),
-        ("LINGER_MAX_MS", "wrong"),
-        ("LINGER_EXIT_MS", "wrong"),
-        ("LINGER_MAX_BYTES", "wrong"),
-        ("LINGER_MAX", "wrong"),
-        ("LINGER_WHEN", "wrong"),
-        ("LINGER_SIDE", "wrong"),
-        ("LINGER_PRELOAD", "wrong"),
-    ] {
+    let wrong = settings::names().into_iter().map(|name| (name, "wrong"));
+    for (name, value) in wrong.chain([("LINGER_LOG", "info")]) {
         let heard = programs.said(&line, &[(name, value)]).expect("run");
         assert!(heard.contains("linger"), "{name}={value} is never answered: {heard:?}");
         let (says, said) = programs.run_securely(&line, "bare", &[(name, value)]).expect("run");
         assert_eq!((says, &*said), (Says::On, ""), "{name}={value}");
     }
+}
+
+/// Values that are right, and with which nothing would linger: whoever starts the program could have its responses lost.
+#[test]
+fn no_right_value_has_its_effect_either() {
+    netns::isolated(|| {
+        let programs = programs();
+        let line = with_the_systems_file(&programs, "./lets_go");
+        let lingering =
+            |secure, environment: &[(&str, &str)]| programs.answer(&line, secure, environment).expect("run");
+        assert_eq!(lingering(None, &[]), "1", "it lingers with the default settings");
+        assert_eq!(lingering(Some("lets_go"), &[]), "1");
+        for setting in [("LINGER_WHEN", "unread"), ("LINGER_MAX", "0"), (settings::GATE, "0")] {
+            assert_eq!(lingering(None, &[setting]), "0", "{setting:?} has no effect");
+            assert_eq!(lingering(Some("lets_go"), &[setting]), "1", "{setting:?} has an effect");
+        }
+    });
 }

@@ -7,14 +7,18 @@ use anyhow::{ensure, Context, Result};
 use linger_testbed::buggy::{Account, ACCOUNT};
 use linger_testbed::dialogue::Dialogue;
 use linger_testbed::server::{Preload, Program, Server};
-use linger_testbed::soak::{self, describe, growth};
+use linger_testbed::soak::{self, describe, growth, Report, Sample};
 use linger_testbed::{netns, pause, DEADLINE};
 
 fn soak(program: &Program) -> (Server, u64) {
     let shim = Preload::shim().expect("shim");
+    a_bare_server_loses_responses(program);
     let server = Server::start_with(program, &shim, &soak::SETTINGS).expect("server");
+    soak::accustom(&server).expect("a first visit");
+    let before = Sample::take(&server).expect("sample");
     let report = soak::run(&server, soak::duration()).expect("soak");
-    println!("{}: {} connections, {} responses whole", program.name(), report.connections, report.complete);
+    let Report { connections, complete, gone, .. } = report;
+    println!("{}: {connections} connections, {complete} responses whole, {gone} vanished", program.name());
     println!("{}: {}", program.name(), describe(&report.samples));
     let first: Vec<_> = report.complaints.iter().take(3).collect();
     assert!(
@@ -26,7 +30,20 @@ fn soak(program: &Program) -> (Server, u64) {
     assert!(report.samples.iter().any(|sample| sample.lingering > 5.0), "nothing lingered");
     let grown = growth(&report.samples);
     assert!(grown.is_empty(), "{grown:#?}");
+    let after = Sample::after_all_have_gone(&server, &before).expect("sample");
+    println!("{}: {before:?} before, {after:?} after", program.name());
+    assert_eq!(after.differences(&before), Vec::<String>::new(), "when all have gone");
+    assert!(after.drain_threads > before.drain_threads, "{after:?}");
     (server, report.complete)
+}
+
+/// So that the soak can fail: what it asks of the shim is not what the server does by itself.
+fn a_bare_server_loses_responses(program: &Program) {
+    const VISITS: usize = 5;
+    let server = Server::start(program, &Preload::None).expect("server");
+    let complaints = soak::complaints_of_late_speakers(&server, VISITS).expect("visits");
+    println!("{}: {} of {VISITS} responses lost without the shim", program.name(), complaints.len());
+    assert!(!complaints.is_empty(), "nothing is lost without the shim");
 }
 
 fn account(server: SocketAddr) -> Result<Account> {

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{ensure, Context, Result};
 use linger_testbed::netns::isolated;
 use linger_testbed::server::{find_program, Program, Recipe};
-use linger_testbed::transparency::{finds_the_same_with_the_shim, succeed, Findings, Stage};
+use linger_testbed::transparency::{finds_the_same_with_the_shim, succeed, Findings, Sign, Stage};
 
 const LIGHTTPD: Recipe = Recipe { name: "git over lighttpd", prepare: lighttpd };
 const DAEMON: Recipe = Recipe { name: "git daemon", prepare: daemon };
@@ -158,13 +158,13 @@ fn over_git(stage: &Stage<'_>) -> Result<Findings> {
 #[test]
 fn lighttpd_hands_out_every_object() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Recipe(LIGHTTPD), over_http);
+        finds_the_same_with_the_shim(&Program::Recipe(LIGHTTPD), Sign::On, over_http);
     });
 }
 
 #[test]
 fn git_daemon_hands_out_every_object() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Recipe(DAEMON), over_git);
+        finds_the_same_with_the_shim(&Program::Recipe(DAEMON), Sign::On, over_git);
     });
 }

@@ -13,7 +13,9 @@ use linger_testbed::netns::isolated;
 use linger_testbed::pattern;
 use linger_testbed::scenario::LARGE;
 use linger_testbed::server::{find_program, Program, Recipe};
-use linger_testbed::transparency::{compare, finds_the_same_with_the_shim, said, succeed, Findings, Stage};
+use linger_testbed::transparency::{
+    compare, finds_the_same_with_the_shim, said, succeed, Findings, Sign, Stage,
+};
 
 const SSHD: Recipe = Recipe { name: "sshd", prepare: sshd };
 
@@ -118,7 +120,7 @@ fn copy(stage: &Stage<'_>) -> Result<Findings> {
 #[test]
 fn sshd_runs_commands_and_copies_files() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Recipe(SSHD), |stage| {
+        finds_the_same_with_the_shim(&Program::Recipe(SSHD), Sign::On, |stage| {
             let mut findings = run_commands(stage)?;
             findings.extend(pipe_through(stage)?);
             findings.extend(copy(stage)?);

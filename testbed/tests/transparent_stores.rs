@@ -9,7 +9,7 @@ use anyhow::{ensure, Context, Result};
 use linger_testbed::netns::isolated;
 use linger_testbed::server::{find_program, Program, Recipe};
 use linger_testbed::specimens::postgres_with_room_for;
-use linger_testbed::transparency::{after, finds_the_same_with_the_shim, succeed, Findings, Stage};
+use linger_testbed::transparency::{after, finds_the_same_with_the_shim, succeed, Findings, Sign, Stage};
 
 const REDIS: Recipe = Recipe { name: "redis for many", prepare: redis };
 const POSTGRES: Recipe = Recipe { name: "postgresql for many", prepare: postgres };
@@ -100,13 +100,13 @@ fn benchmark_postgres(stage: &Stage<'_>) -> Result<Findings> {
 #[test]
 fn redis_does_every_command() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Recipe(REDIS), benchmark_redis);
+        finds_the_same_with_the_shim(&Program::Recipe(REDIS), Sign::On, benchmark_redis);
     });
 }
 
 #[test]
 fn postgres_does_every_transaction() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Recipe(POSTGRES), benchmark_postgres);
+        finds_the_same_with_the_shim(&Program::Recipe(POSTGRES), Sign::On, benchmark_postgres);
     });
 }

@@ -6,7 +6,7 @@ use linger_testbed::netns::isolated;
 use linger_testbed::pattern;
 use linger_testbed::scenario::{LARGE, PIPELINED, SMALL};
 use linger_testbed::server::Program;
-use linger_testbed::transparency::{after, finds_the_same_with_the_shim, succeed, Findings, Stage};
+use linger_testbed::transparency::{after, finds_the_same_with_the_shim, succeed, Findings, Sign, Stage};
 
 const REQUESTS: u64 = 1000;
 
@@ -101,21 +101,21 @@ fn everything(stage: &Stage<'_>) -> Result<Findings> {
 #[test]
 fn nginx_serves_the_same() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Nginx, everything);
+        finds_the_same_with_the_shim(&Program::Nginx, Sign::Lingered, everything);
     });
 }
 
 #[test]
 fn apache_serves_the_same() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Apache, everything);
+        finds_the_same_with_the_shim(&Program::Apache, Sign::On, everything);
     });
 }
 
 #[test]
 fn lighttpd_serves_the_same() {
     isolated(|| {
-        finds_the_same_with_the_shim(&Program::Lighttpd, everything);
+        finds_the_same_with_the_shim(&Program::Lighttpd, Sign::On, everything);
     });
 }
 
@@ -123,8 +123,10 @@ fn lighttpd_serves_the_same() {
 #[ignore = "long: make transparency"]
 fn wrk_finds_no_error_in_any_of_them() {
     isolated(|| {
-        for program in [Program::Nginx, Program::Apache, Program::Lighttpd] {
-            finds_the_same_with_the_shim(&program, hammer);
+        for (program, sign) in
+            [(Program::Nginx, Sign::Lingered), (Program::Apache, Sign::On), (Program::Lighttpd, Sign::On)]
+        {
+            finds_the_same_with_the_shim(&program, sign, hammer);
         }
     });
 }

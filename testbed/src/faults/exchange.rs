@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result};
-use rustix::net::{connect, socket, sockopt, AddressFamily, SocketType};
+use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 use super::byte_at;
 use crate::client::RECEIVE_BUFFER;
@@ -107,7 +107,8 @@ impl Client {
 
 /// Connects with a small receive buffer: what is still in the server's send queue is what a reset costs.
 fn open(server: SocketAddr) -> Result<TcpStream> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    // A server that another thread starts must not have it as well: our close would then send no FIN.
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
     connect(&socket, &server).context("connect")?;
     let stream = TcpStream::from(socket);

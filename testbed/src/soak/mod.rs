@@ -1,6 +1,7 @@
 //! A server under the shim for a while, with peers that behave and peers that do not: nothing grows, and those that
 //! behave get everything.
 
+mod firewall;
 mod peers;
 mod samples;
 
@@ -12,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 
-use crate::pause;
+use crate::answers::Promise;
+use crate::client::Client;
+use crate::scenario::{request, SMALL};
 use crate::server::Server;
+use crate::{pause, sockets};
 use peers::{Diary, CROWD};
 
 /// How long a soak takes; a number of seconds, 30 if it is not set.
@@ -39,6 +43,8 @@ pub struct Report {
     pub complete: u64,
     /// What went wrong for those that behave.
     pub complaints: Vec<String>,
+    /// Peers that vanished.
+    pub gone: u64,
     /// After the warm-up.
     pub samples: Vec<Sample>,
 }
@@ -68,6 +74,7 @@ pub fn duration() -> Duration {
 ///
 /// If the server ends meanwhile.
 pub fn run(server: &Server, duration: Duration) -> Result<Report> {
+    firewall::raise()?;
     let diary = Diary::default();
     let address = server.address();
     let samples = std::thread::scope(|scope| {
@@ -85,7 +92,37 @@ pub fn run(server: &Server, duration: Duration) -> Result<Report> {
     let complaints = diary.complaints.into_inner().unwrap_or_default();
     let (connections, complete) = (diary.connections.load(Relaxed), diary.complete.load(Relaxed));
     ensure!(complete > 0 || !complaints.is_empty(), "nobody behaved");
-    Ok(Report { connections, complete, complaints, samples })
+    let gone = diary.gone.load(Relaxed);
+    ensure!(gone > 0 && firewall::dropped()? > gone, "nobody vanished");
+    Ok(Report { connections, complete, complaints, gone, samples })
+}
+
+/// One visit after which nothing lingers, as the client closes first; what the server needs for its first client it has
+/// now.
+///
+/// # Errors
+///
+/// If the client gets no answer, or the connection does not end.
+pub fn accustom(server: &Server) -> Result<()> {
+    let mut client = Client::connect(server.address())?;
+    client.send(request(SMALL, "keep-alive").as_bytes());
+    client.read_answers(1);
+    let exchange = client.finish(&Promise { answers: 1, status: 200, body: SMALL });
+    ensure!(exchange.all_complete(), "{exchange:?}");
+    sockets::settle(server.address().port())
+}
+
+/// What those that behave but speak late complain of in `visits` visits, one after the other.
+///
+/// # Errors
+///
+/// If they cannot come.
+pub fn complaints_of_late_speakers(server: &Server, visits: usize) -> Result<Vec<String>> {
+    let diary = Diary::default();
+    for _ in 0..visits {
+        Peer::SpeaksLate.visit(server.address(), &diary)?;
+    }
+    Ok(diary.complaints.into_inner().unwrap_or_default())
 }
 
 fn watch(server: &Server, duration: Duration) -> Result<Vec<Sample>> {

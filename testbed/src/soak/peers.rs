@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,9 +10,11 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::answers::Promise;
-use crate::client::Client;
+use crate::client::{Client, Exchange};
 use crate::pause;
-use crate::scenario::{request, LARGE, SMALL};
+use crate::scenario::{request, Scenario, LARGE, SMALL};
+
+use super::firewall::Gone;
 
 /// Between two connections of a peer: their number, not the machine's speed, is to be the load.
 const BREATH: Duration = Duration::from_millis(30);
@@ -30,21 +31,24 @@ const REST: Duration = Duration::from_millis(1600);
 pub enum Peer {
     /// Asks for a large response, with a request behind it that nobody reads, and takes all of it.
     Behaves,
+    /// Asks for a large response, and for more only after the server has let go.
+    SpeaksLate,
     /// Takes nothing of its response, and goes.
     Stalls,
     /// Sends a byte a second after the server let go.
     Trickles,
     /// Goes with a reset in the middle of the response.
     Resets,
-    /// Acknowledges and answers nothing any more.
+    /// Is gone in the middle of the response: nothing of it arrives any more, and nothing reaches it.
     Vanishes,
     /// Sends as fast as it can after the server let go.
     Floods,
 }
 
 /// All of them, and how many of each there are.
-pub(super) const CROWD: [(Peer, usize); 6] = [
-    (Peer::Behaves, 4),
+pub(super) const CROWD: [(Peer, usize); 7] = [
+    (Peer::Behaves, 3),
+    (Peer::SpeaksLate, 1),
     (Peer::Stalls, 6),
     (Peer::Trickles, 10),
     (Peer::Resets, 2),
@@ -58,6 +62,8 @@ pub(super) struct Diary {
     pub(super) stop: AtomicBool,
     pub(super) connections: AtomicU64,
     pub(super) complete: AtomicU64,
+    /// Peers that vanished.
+    pub(super) gone: AtomicU64,
     /// What went wrong for those that behave.
     pub(super) complaints: Mutex<Vec<String>>,
 }
@@ -75,6 +81,16 @@ impl Diary {
         }
     }
 
+    /// Writes down how it went for one that behaves.
+    fn judge(&self, exchange: &Exchange) -> Result<()> {
+        if exchange.all_complete() && !exchange.saw_reset() {
+            self.complete.fetch_add(1, Relaxed);
+        } else {
+            self.complain(format!("{exchange:?}"));
+        }
+        Ok(())
+    }
+
     pub(super) fn complain(&self, complaint: String) {
         if let Ok(mut complaints) = self.complaints.lock() {
             complaints.push(complaint);
@@ -90,23 +106,29 @@ impl Peer {
         while !diary.stopped() {
             diary.connections.fetch_add(1, Relaxed);
             match self.visit(server, diary) {
-                Err(error) if self == Peer::Behaves => diary.complain(format!("{error:#}")),
+                Err(error) if self.behaves() => diary.complain(format!("{error:#}")),
                 _ => {}
             }
             diary.wait(BREATH, "the load is chosen");
         }
     }
 
-    fn visit(self, server: SocketAddr, diary: &Diary) -> Result<()> {
-        if self == Peer::Behaves {
-            return behave(server, diary);
+    fn behaves(self) -> bool {
+        matches!(self, Peer::Behaves | Peer::SpeaksLate)
+    }
+
+    pub(super) fn visit(self, server: SocketAddr, diary: &Diary) -> Result<()> {
+        match self {
+            Peer::Behaves => return diary.judge(&behave(server)?),
+            Peer::SpeaksLate => return diary.judge(&Scenario::Late.play(server)?),
+            _ => {}
         }
         let mut stream = TcpStream::connect(server).context("connect")?;
         // So that the end of the soak does not wait for it.
         stream.set_write_timeout(Some(MISBEHAVES))?;
         stream.set_read_timeout(Some(MISBEHAVES))?;
         match self {
-            Peer::Behaves => {}
+            Peer::Behaves | Peer::SpeaksLate => {}
             Peer::Stalls => {
                 stream.write_all(request(LARGE, "close").as_bytes())?;
                 diary.wait(MISBEHAVES, "it takes nothing for so long");
@@ -126,7 +148,8 @@ impl Peer {
             Peer::Vanishes => {
                 stream.write_all(request(LARGE, "close").as_bytes())?;
                 stream.read_exact(&mut [0; 1000])?;
-                vanish(&stream)?;
+                let _gone = Gone::make(stream.local_addr()?.port())?;
+                diary.gone.fetch_add(1, Relaxed);
                 diary.wait(MISBEHAVES, "it is gone for so long");
             }
             Peer::Floods => {
@@ -142,18 +165,12 @@ impl Peer {
     }
 }
 
-fn behave(server: SocketAddr, diary: &Diary) -> Result<()> {
+fn behave(server: SocketAddr) -> Result<Exchange> {
     let mut client = Client::connect(server)?;
     client.send(request(LARGE, "close").as_bytes());
     client.send(request(SMALL, "close").as_bytes());
     client.read_to_end();
-    let exchange = client.finish(&Promise { answers: 1, status: 200, body: LARGE });
-    if exchange.all_complete() && !exchange.saw_reset() {
-        diary.complete.fetch_add(1, Relaxed);
-    } else {
-        diary.complain(format!("{exchange:?}"));
-    }
-    Ok(())
+    Ok(client.finish(&Promise { answers: 1, status: 200, body: LARGE }))
 }
 
 /// Head and body of a small response; the server lets go behind it.
@@ -161,25 +178,5 @@ fn read_answer(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(request(SMALL, "close").as_bytes())?;
     // The head is shorter than the body, and the body is all there is to wait for.
     stream.read_exact(&mut [0; SMALL as usize])?;
-    Ok(())
-}
-
-/// From now on its kernel drops every segment before TCP sees it (socket(7), SO_ATTACH_FILTER): a filter of one
-/// instruction, which accepts no byte.
-fn vanish(stream: &TcpStream) -> Result<()> {
-    let mut accept_nothing =
-        libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &mut accept_nothing };
-    // SAFETY: the option takes a sock_fprog, whose one instruction lives until the call returns.
-    let failed = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    anyhow::ensure!(failed == 0, "SO_ATTACH_FILTER: {}", std::io::Error::last_os_error());
     Ok(())
 }
