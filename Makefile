@@ -29,7 +29,7 @@ FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLU
 
 .PHONY: all man completions demo test check header c-tests install uninstall clean help tools format lint header-check \
         symbols-check licences unit loom e2e linked-tests cli-tests man-check hpp-check doc-check install-check \
-        bench bench-quick transparency soak attack recipes-check faults faults-library
+        bench bench-quick transparency soak attack recipes-check faults faults-library faults-library-release
 
 all: ## Build everything into target/release
 	$(CARGO) build --release --workspace --exclude linger-examples
@@ -121,7 +121,11 @@ bench-quick: all ## See that every figure can be measured; what comes out, in ta
 faults-library:
 	RUSTFLAGS='--cfg linger_faults' $(CARGO) build -p linger-shim --target-dir target/faults
 
-faults: all faults-library ## Every failure of every system call, injected; FAULTS_SEED=N plays random ones again, FAULTS_ONLY=recvm those of some calls
+# As it is installed: what a panic does is decided by the profile.
+faults-library-release:
+	RUSTFLAGS='--cfg linger_faults' $(CARGO) build --release -p linger-shim --target-dir target/faults
+
+faults: all faults-library faults-library-release ## Every failure of every system call, injected; FAULTS_SEED=N has the same random ones again, FAULTS_ONLY=recvm those of some calls
 	RUSTFLAGS='--cfg linger_faults' $(CARGO) test -p linger --lib --target-dir target/faults faults
 	$(CARGO) test -p linger-testbed --no-fail-fast --test 'faults*' -- --include-ignored --nocapture
 

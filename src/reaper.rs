@@ -155,13 +155,15 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
     sys::faults::enter_drain_thread();
     let seat = Seat::unpack(seat as usize);
     register(process::thread());
-    process::name_thread(c"linger");
-    let lived = if seat.is_first() {
-        settle();
-        std::panic::catch_unwind(|| live(seat))
-    } else {
-        std::panic::catch_unwind(|| live_as_sibling(seat))
-    };
+    let lived = std::panic::catch_unwind(|| {
+        process::name_thread(c"linger");
+        if seat.is_first() {
+            settle();
+            live(seat);
+        } else {
+            live_as_sibling(seat);
+        }
+    });
     if lived.is_err() {
         engine::disarm(own_channel(seat).or_else(handover::channel_at_last), 0);
     }

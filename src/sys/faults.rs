@@ -13,7 +13,7 @@
 //! | `recvmmsg:stall=500@*` | the call is made, half a second late |
 //! | `recvmmsg:PANIC@2:thread` | a defect of ours in the place of the call |
 //! | `stall:500` | the drain threads sleep so long before every epoll_pwait(2) |
-//! | `random:7:50` | of 1000 calls 50 fail, each as its manual page allows; 7 is the seed |
+//! | `random:7:50` | of 1000 calls 50 fail, each as its manual page allows; 7 is the seed, which says which ones: the same occurrences of each call, in the drain threads and outside of them, every time |
 //! | `random:7:50-fstat-close` | but never these |
 //!
 //! `LINGER_FAULTS_LOG` names a file that is mapped ([`record`]) and says, also after a crash, which calls were made and
@@ -94,8 +94,8 @@ fn defect() -> ! {
 
 fn decide(number: libc::c_long, args: &[usize; 6]) -> Effect {
     let side = if IN_DRAIN_THREAD.get() { Side::Thread } else { Side::Caller };
-    record::note_call(number, side);
-    let effect = PLAN.decide(number, args, side);
+    let before = record::note_call(number, side);
+    let effect = PLAN.decide(number, args, side, before);
     if let Effect::Fail(errno) = effect {
         record::note_failure(number, errno, side);
     }

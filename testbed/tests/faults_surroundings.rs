@@ -87,23 +87,19 @@ const FORBIDDEN: &[(&str, &[libc::c_long])] = &[
 fn ways_where_forbidden(name: &str) -> Vec<&'static str> {
     let needs = |way: &str| match name {
         "prctl" => way == "sandbox",
-        "epoll_ctl" => way == "epoll",
+        "epoll_create1" | "epoll_ctl" => way == "epoll",
+        "close_range" | "close_range and unshare" => way == "close_range",
         "shutdown" => way == "shutdown",
         _ => false,
     };
     PRELOADED.iter().copied().filter(|way| !needs(way)).collect()
 }
 
-/// Those with which the program cannot even start and report.
-fn is_the_programs_own(name: &str) -> bool {
-    matches!(name, "epoll_create1" | "getdents64")
-}
-
 fn refuse_each(answers: &[i32]) {
     let mut wrong = Vec::new();
     let cases =
         FORBIDDEN.iter().flat_map(|(name, calls)| answers.iter().map(move |errno| (*name, *calls, *errno)));
-    for (name, calls, errno) in cases.filter(|(name, ..)| !is_the_programs_own(name)) {
+    for (name, calls, errno) in cases {
         let filter = Filter { calls: calls.to_vec(), errno };
         let (without, with) =
             play(&Surroundings { filter, ..Surroundings::default() }, &ways_where_forbidden(name));

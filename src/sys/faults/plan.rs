@@ -84,7 +84,8 @@ impl Plan {
         Some(())
     }
 
-    pub(super) fn decide(&self, number: libc::c_long, args: &[usize; 6], side: Side) -> Effect {
+    /// `before` is how many calls of this number there were on this side.
+    pub(super) fn decide(&self, number: libc::c_long, args: &[usize; 6], side: Side, before: u64) -> Effect {
         let command = args.get(calls::command_of(number)).copied().unwrap_or(0);
         let mut effect = Effect::None;
         for (index, part) in self.parts.iter().enumerate() {
@@ -101,17 +102,20 @@ impl Plan {
             }
         }
         if effect == Effect::None {
-            effect = self.at_random(number, command);
+            effect = self.at_random(number, command, side, before);
         }
         effect
     }
 
-    fn at_random(&self, number: libc::c_long, command: usize) -> Effect {
+    /// A seed says which of a call's occurrences fail, on each side by itself: what the other threads do meanwhile changes
+    /// nothing in that.
+    fn at_random(&self, number: libc::c_long, command: usize, side: Side, before: u64) -> Effect {
         let per_thousand = self.per_thousand.load(Ordering::Relaxed);
         if per_thousand == 0 {
             return Effect::None;
         }
-        let dice = mix(self.seed.load(Ordering::Relaxed) ^ mix(record::draw()));
+        let place = (before << 16) ^ ((number as u64 & 0x7fff) << 1) ^ side as u64;
+        let dice = mix(self.seed.load(Ordering::Relaxed) ^ mix(place));
         let wanted = |call: &Call| call.number == number && call.command.is_none_or(|c| c == command);
         let Some(row) = CALLS.iter().position(wanted) else { return Effect::None };
         let spared = self.spared.get(row / 64).map_or(0, |bits| bits.load(Ordering::Relaxed));
@@ -178,7 +182,7 @@ impl Part {
             None => (call, 0),
         };
         let number = CALLS.iter().find(|call| call.name == name)?.number;
-        debug_assert!(number == THREAD || number >= 0);
+        debug_assert!(number == THREAD || number == calls::ABSENT || number >= 0);
         self.command.store(command, Ordering::Relaxed);
         self.effect.store(effect, Ordering::Relaxed);
         self.first.store(first, Ordering::Relaxed);
@@ -209,15 +213,33 @@ mod tests {
     fn what_is_asked_for_happens_and_no_more() {
         let plan = Plan::new();
         assert_eq!(plan.read("sendmsg:ENOBUFS@2-3:caller,epoll_ctl.1:ENOSPC@*"), Ok(()));
-        let sent = |side| plan.decide(libc::SYS_sendmsg, &[0; 6], side);
+        let sent = |side| plan.decide(libc::SYS_sendmsg, &[0; 6], side, 0);
         assert_eq!(sent(Side::Caller), Effect::None);
         assert_eq!(sent(Side::Thread), Effect::None);
         assert_eq!(sent(Side::Caller), Effect::Fail(libc::ENOBUFS));
         assert_eq!(sent(Side::Caller), Effect::Fail(libc::ENOBUFS));
         assert_eq!(sent(Side::Caller), Effect::None);
-        let controlled = |command| plan.decide(libc::SYS_epoll_ctl, &[0, command, 0, 0, 0, 0], Side::Thread);
+        let controlled =
+            |command| plan.decide(libc::SYS_epoll_ctl, &[0, command, 0, 0, 0, 0], Side::Thread, 0);
         assert_eq!(controlled(1), Effect::Fail(libc::ENOSPC));
         assert_eq!(controlled(2), Effect::None);
+    }
+
+    #[test]
+    fn a_seed_refuses_the_same_again_whatever_comes_between() {
+        let refused = |plan: &Plan, number, side| -> Vec<_> {
+            (0..200).map(|before| plan.decide(number, &[0; 6], side, before)).collect()
+        };
+        let (first, second, other) = (Plan::new(), Plan::new(), Plan::new());
+        for (plan, text) in [(&first, "random:7:200"), (&second, "random:7:200"), (&other, "random:8:200")] {
+            assert_eq!(plan.read(text), Ok(()));
+        }
+        let alone = refused(&first, libc::SYS_sendmsg, Side::Caller);
+        assert!(alone.iter().any(|effect| *effect != Effect::None));
+        refused(&second, libc::SYS_close, Side::Caller);
+        assert_ne!(refused(&second, libc::SYS_sendmsg, Side::Thread), alone);
+        assert_eq!(refused(&second, libc::SYS_sendmsg, Side::Caller), alone);
+        assert_ne!(refused(&other, libc::SYS_sendmsg, Side::Caller), alone);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 0 | the next random number |
+//! | 0 | how often a thread was asked for |
 //! | 8... | for each part of `LINGER_FAULTS`: calls it concerns, calls refused by it |
 //! | 64... | the last refusals, a word each: errno, from bit 16 on the side, from bit 32 on the call number plus one; word 63 counts them |
 //! | 2112... | for each call number: how often outside the drain threads, and in them |
@@ -69,10 +69,6 @@ pub(super) fn open(path: Option<&core::ffi::CStr>) {
     }
 }
 
-pub(super) fn draw() -> u64 {
-    raise(0)
-}
-
 /// One more call that a part concerns: its number, from 1 on.
 pub(super) fn count(part: usize) -> u64 {
     raise(PARTS_AT + 2 * part) + 1
@@ -82,9 +78,12 @@ pub(super) fn note_injection(part: usize) {
     raise(PARTS_AT + 2 * part + 1);
 }
 
-pub(super) fn note_call(number: libc::c_long, side: Side) {
-    if let Some(number) = usize::try_from(number).ok().filter(|number| *number < NUMBERS) {
-        raise(CALLS_AT + 2 * number + side as usize);
+/// One more call: how many of this number there were on this side before.
+pub(super) fn note_call(number: libc::c_long, side: Side) -> u64 {
+    match usize::try_from(number) {
+        Ok(number) if number < NUMBERS => raise(CALLS_AT + 2 * number + side as usize),
+        Ok(_) => 0,
+        Err(_) => raise(0),
     }
 }
 

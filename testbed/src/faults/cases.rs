@@ -1,8 +1,10 @@
-//! Every failure of every system call, one at a time: at its first and second occurrence, and at all.
+//! Every failure of every system call: one at a time, at its first and second occurrence and at all; in pairs; and all of them
+//! at random places.
 
 use anyhow::Result;
 
-use super::calls::{Call, Lasts, CALLS, ERRNOS, THREAD};
+use super::calls::{Call, Fates, Lasts, ABSENT, CALLS, ERRNOS, THREAD};
+use super::fates::Observed;
 use super::launch::{self, Surroundings};
 use super::log::Log;
 use super::session::{self, Conclusion};
@@ -17,14 +19,25 @@ pub const SETTINGS: &[(&str, &str)] = &[
 
 const CLOSE_MAY_FAIL: &[(&str, &str)] = &[("EVERY_WAY_CLOSE_MAY_FAIL", "1")];
 
-/// One failure to try.
+/// What to try.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// `LINGER_FAULTS`; the first part is what is tried.
+    /// `LINGER_FAULTS`
     pub faults: String,
     /// Further settings, without which the engine does not make the call.
-    pub settings: &'static [(&'static str, &'static str)],
-    /// The session must come to the failure: the call is made at least once.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// Each of the failures that are to be met.
+    pub tried: Vec<Tried>,
+    /// What may become of connections, where that is known.
+    pub fates: Option<Fates>,
+}
+
+/// One of the parts of `LINGER_FAULTS`.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// Which one.
+    pub part: usize,
+    /// The session must come to it: the call is made at least once.
     pub certain: bool,
 }
 
@@ -38,6 +51,8 @@ fn way_to(call: &Call) -> (&'static str, &'static [(&'static str, &'static str)]
         libc::SYS_close => ("", CLOSE_MAY_FAIL),
         libc::SYS_getrandom => ("", PER_PEER),
         libc::SYS_unshare => (",close_range:ENOSYS@*", &[]),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => (",epoll_pwait:ENOSYS@*", &[]),
         libc::SYS_recvmsg => (",recvmmsg:ENOSYS@*", &[]),
         libc::SYS_rt_sigtimedwait => (",write:EPIPE@*", LOG),
         libc::SYS_write | libc::SYS_getpeername | libc::SYS_rt_sigpending => ("", LOG),
@@ -49,7 +64,8 @@ fn way_to(call: &Call) -> (&'static str, &'static [(&'static str, &'static str)]
 }
 
 /// Its name in `LINGER_FAULTS`.
-fn name(call: &Call) -> String {
+#[must_use]
+pub fn name(call: &Call) -> String {
     match call.command {
         Some(command) => format!("{}.{command}", call.name),
         None => call.name.to_owned(),
@@ -66,26 +82,30 @@ pub fn errno_name(errno: i32) -> &'static str {
 #[must_use]
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
-    for call in CALLS {
+    for call in CALLS.iter().filter(|call| call.number != ABSENT) {
         let (further, settings) = way_to(call);
-        let mut add = |errno: &str, when: &str| {
+        let mut add = |errno: &str, when: &str, fates: Fates| {
             let faults = format!("{}:{errno}@{when}{further}", name(call));
             // A call that blocks may find that there is nothing to wait for.
             let certain = when != "2" && call.number != libc::SYS_ppoll;
-            cases.push(Case { faults, settings, certain });
+            let tried = vec![Tried { part: 0, certain }];
+            cases.push(Case { faults, settings: settings.to_vec(), tried, fates: Some(fates) });
         };
         for failure in call.failures {
+            let becomes = failure.becomes.unwrap_or(call.becomes);
             let longest = if failure.lasts == Lasts::Any { "*" } else { "1-8" };
-            for when in ["1", "2", longest] {
-                add(errno_name(failure.errno), when);
+            for (when, fates) in [("1", becomes.once), ("2", becomes.once), (longest, becomes.always)] {
+                add(errno_name(failure.errno), when, fates);
             }
         }
         if call.filtered {
-            add("EPERM", "*");
-            add("ENOSYS", "*");
+            add("EPERM", "*", call.becomes.always);
+            add("ENOSYS", "*", call.becomes.always);
         }
     }
-    let later = |faults: &&str| Case { faults: (*faults).to_owned(), settings: &[], certain: false };
+    let tried = vec![Tried { part: 0, certain: false }];
+    let later =
+        |faults: &&str| Case { faults: (*faults).to_owned(), tried: tried.clone(), ..Case::nothing() };
     cases.extend(LATER.iter().map(later));
     cases
 }
@@ -122,12 +142,43 @@ pub fn few() -> Vec<Case> {
     cases
 }
 
+impl Case {
+    /// No failure at all.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { faults: String::new(), settings: Vec::new(), tried: Vec::new(), fates: None }
+    }
+
+    /// Both.
+    fn and(&self, other: &Self) -> Self {
+        let parts = self.faults.split(',').count();
+        let others = other.tried.iter().map(|tried| Tried { part: tried.part + parts, ..*tried });
+        Self {
+            faults: format!("{},{}", self.faults, other.faults),
+            settings: [&*self.settings, &*other.settings].concat(),
+            tried: self.tried.iter().copied().chain(others).collect(),
+            fates: None,
+        }
+    }
+}
+
+/// Two failures of different calls, which the seed says.
+#[must_use]
+pub fn pair(seed: u64) -> Case {
+    let all = all();
+    let call = |case: &Case| case.faults.split(':').next().map(str::to_owned);
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let first = &all[dice.usize(..all.len())];
+    let others: Vec<_> = all.iter().filter(|other| call(other) != call(first)).collect();
+    first.and(others[dice.usize(..others.len())])
+}
+
 /// Failures of all calls, at places the seed says.
 #[must_use]
 pub fn random(seed: u64) -> Case {
     let per_thousand = [2, 10, 50, 200][seed as usize % 4];
     let faults = format!("random:{seed}:{per_thousand}");
-    Case { faults, settings: CLOSE_MAY_FAIL, certain: false }
+    Case { faults, settings: CLOSE_MAY_FAIL.to_vec(), ..Case::nothing() }
 }
 
 /// How a case went.
@@ -135,8 +186,12 @@ pub fn random(seed: u64) -> Case {
 pub struct Outcome {
     /// The whole session.
     pub conclusion: Conclusion,
-    /// How many calls were refused by the part that is tried.
-    pub refused: u64,
+    /// How many calls were refused by each of the parts that are tried.
+    pub refused: Vec<u64>,
+    /// How many were refused by whatever part.
+    pub refused_in_all: u64,
+    /// What became of connections.
+    pub observed: Observed,
     /// Calls that are in no row of the table.
     pub unknown: Vec<usize>,
 }
@@ -152,7 +207,7 @@ pub fn play(program: &str, case: &Case, ways: &[&str], linked: bool, rounds: usi
         ("LINGER_FAULTS".to_owned(), case.faults.clone()),
         ("LINGER_FAULTS_LOG".to_owned(), log.path().display().to_string()),
     ];
-    for (name, value) in SETTINGS.iter().chain(case.settings) {
+    for (name, value) in SETTINGS.iter().chain(&case.settings) {
         environment.push(((*name).to_owned(), (*value).to_owned()));
     }
     if linked {
@@ -176,5 +231,7 @@ pub fn play(program: &str, case: &Case, ways: &[&str], linked: bool, rounds: usi
     let known = |number: usize| CALLS.iter().any(|call| call.number == number as i64);
     let unknown = calls.iter().map(|calls| calls.number).filter(|number| !known(*number)).collect();
     debug_assert_eq!(THREAD, -1);
-    Ok(Outcome { conclusion, refused: log.part(0).1, unknown })
+    let refused = case.tried.iter().map(|tried| log.part(tried.part).1).collect();
+    let observed = Observed::of(&conclusion);
+    Ok(Outcome { conclusion, refused, refused_in_all: log.refused(), observed, unknown })
 }

@@ -34,6 +34,24 @@ pub enum Got {
     Nothing,
 }
 
+impl Got {
+    /// What the plain close, too, would have given to a client that behaves so; the complaint if this is less. Nothing is
+    /// unread, and nothing comes, where the client is silent: the plain close sends all, and FIN. Only who speaks late is
+    /// reset, and keeps what it had received.
+    #[must_use]
+    pub fn worse_than_plain(self, behaviour: Behaviour) -> Option<String> {
+        match (behaviour, self) {
+            (Behaviour::Behaves | Behaviour::Stays, Self::Reset(received)) => {
+                Some(format!("reset after {received} bytes, where the plain close gives everything"))
+            }
+            (Behaviour::SpeaksLate, Self::Reset(0)) => {
+                Some("reset before the first byte, where the plain close gives a part".into())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A client with a small window.
 #[derive(Debug)]
 pub struct Client {
@@ -54,13 +72,13 @@ impl Client {
         Ok(client)
     }
 
-    /// Has the server report and end; says nothing more.
+    /// A request without an answer to the client.
     ///
     /// # Errors
     ///
     /// If there is no server.
-    pub fn ask_for_report(server: SocketAddr) -> Result<()> {
-        open(server)?.write_all(b"report\n").context("request")
+    pub fn request(server: SocketAddr, what: &str) -> Result<()> {
+        open(server)?.write_all(format!("{what}\n").as_bytes()).context("request")
     }
 
     /// Behaves so, and says what it got, with the connection if it keeps it.
@@ -72,6 +90,10 @@ impl Client {
         match behaviour {
             Behaviour::Leaves => return Ok((Got::Nothing, None)),
             Behaviour::SpeaksLate => {
+                // Once it has a part of the response, a reset cannot take all of it.
+                if self.bytes > 0 {
+                    let _ = self.stream.peek(&mut [0]);
+                }
                 // It may be reset already.
                 let _ = self.stream.write_all(b"late");
             }

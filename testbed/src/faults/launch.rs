@@ -40,8 +40,22 @@ pub struct Surroundings {
 ///
 /// If it is not there.
 pub fn library() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/faults/debug/liblinger.so");
-    ensure!(path.exists(), "{} is missing: run make faults-library", path.display());
+    built("debug", "faults-library")
+}
+
+/// The same, built as what is installed is built.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn released_library() -> Result<PathBuf> {
+    built("release", "faults-library-release")
+}
+
+fn built(profile: &str, target: &str) -> Result<PathBuf> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/faults").join(profile).join("liblinger.so");
+    ensure!(path.exists(), "{} is missing: run make {target}", path.display());
     Ok(path.canonicalize()?)
 }
 
@@ -92,6 +106,12 @@ impl Running {
         let lines = listen(child.stdout.take().context("no stdout")?);
         let errors = listen(child.stderr.take().context("no stderr")?);
         Ok(Self { child, lines, errors })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line it says; `None` after this time, or once it has ended.

@@ -74,6 +74,12 @@ impl Log {
         (word(PARTS_AT + 2 * index), word(PARTS_AT + 2 * index + 1))
     }
 
+    /// How many calls were refused, whatever the reason.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.words().get(REFUSALS).copied().unwrap_or(0)
+    }
+
     /// The last refusals, oldest first: call number, errno, whether in a drain thread.
     #[must_use]
     pub fn refusals(&self) -> Vec<(i64, i32, bool)> {

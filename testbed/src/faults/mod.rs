@@ -4,14 +4,20 @@
 //! |---|---|
 //! | [`launch`] | with which library, failures, filters and limits does the server run? |
 //! | [`exchange`] | what did one client get? |
+//! | [`holdings`] | what do it and its threads hold? |
 //! | [`session`] | did everything go well from the first connection to the end of the process? |
+//! | [`server`] | the same server, step by step |
 //! | [`cases`] | which failures are there to try, and what must be set for the engine to come to them? |
+//! | [`fates`] | what became of connections? |
 //! | [`log`] | which calls did the engine make, and which were refused? |
 
 pub mod cases;
 pub mod exchange;
+pub mod fates;
+pub mod holdings;
 pub mod launch;
 pub mod log;
+pub mod server;
 pub mod session;
 
 /// How each system call of the engine can fail: the table that the library itself is built with.

@@ -1,17 +1,18 @@
 //! One life of `every-way`, with all its clients, and what must be so at the end.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::exchange::{Behaviour, Client, Got};
+use super::holdings::{Footprint, Holdings};
 use super::launch::{Running, Surroundings};
-use crate::DEADLINE;
+use crate::{pause, DEADLINE};
 
 /// A response: more than the client's window and what it has in its receive queue.
-const RESPONSE: usize = 300_000;
+pub const RESPONSE: usize = 300_000;
 
 /// Ways of a program under the preloaded library. The last word is a way of `every-way`.
 pub const PRELOADED: &[&str] = &[
@@ -21,6 +22,8 @@ pub const PRELOADED: &[&str] = &[
     "duplicated",
     "epoll",
     "syscall",
+    "close_range",
+    "fclose",
     "linger_close",
     "fork",
     "close",
@@ -31,9 +34,6 @@ pub const PRELOADED: &[&str] = &[
 
 /// Ways of a program that only links it.
 pub const LINKED: &[&str] = &["linger_close", "epoll_linger_close", "linger_close", "linger_close_wait"];
-
-/// The drain thread's own descriptors, and its published file.
-const THREAD_TABLE: usize = 9;
 
 /// System calls of one kind in the turns of the drain threads, in one session; a thread that spins makes millions.
 pub const MOST_CALLS: u64 = 20_000;
@@ -55,17 +55,15 @@ pub struct Statistics {
     pub fallbacks: u64,
 }
 
-/// What `every-way` reports of itself.
+/// What `every-way` reports of itself, and what it holds then.
 #[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs)]
 pub struct Report {
     pub statistics: Statistics,
     pub pending: i32,
-    pub more_descriptors: BTreeMap<i32, String>,
-    pub fewer_descriptors: Vec<i32>,
-    pub thread_tables: Vec<BTreeMap<i32, String>>,
-    pub maps: usize,
-    pub resident_kib: u64,
+    pub own: Vec<i32>,
+    #[serde(skip)]
+    pub held: Holdings,
 }
 
 /// How a session went.
@@ -77,6 +75,8 @@ pub struct Conclusion {
     pub got: Vec<(String, Behaviour, Got)>,
     /// Absent if the server did not come so far.
     pub report: Option<Report>,
+    /// At the end of the second round and of each that follows.
+    pub footprints: Vec<Footprint>,
 }
 
 impl Conclusion {
@@ -109,14 +109,15 @@ pub fn play(program: &str, surroundings: &Surroundings, ways: &[&str], rounds: u
     let Some(first) = server.line(DEADLINE) else {
         let mut server = server;
         let wrong = vec![format!("it did not start: {:?}, {:?}", server.end(DEADLINE), server.errors())];
-        return Ok(Conclusion { wrong, got: Vec::new(), report: None });
+        return Ok(Conclusion { wrong, got: Vec::new(), report: None, footprints: Vec::new() });
     };
     let address = first.strip_prefix("listening ").context(first.clone())?.parse()?;
     let mut session =
         Session { server, address, wrong: Vec::new(), got: Vec::new(), staying: Vec::new(), id: 0 };
     let mut report = None;
     let mut alive = true;
-    for _ in 0..rounds {
+    let mut footprints = Vec::new();
+    for round in 0..rounds {
         for (number, way) in ways.iter().enumerate() {
             // Everybody speaks late once: that is what is lost without the library.
             let second = [Behaves, Leaves, Stays][number % 3];
@@ -125,6 +126,10 @@ pub fn play(program: &str, surroundings: &Surroundings, ways: &[&str], rounds: u
                 alive = alive && session.wrong.is_empty() && session.exchange(way, behaviour);
             }
         }
+        // The first round makes what stays: a thread, its memory, what libc keeps.
+        if alive && round > 0 {
+            footprints.extend(session.look());
+        }
     }
     if alive {
         report = session.report();
@@ -132,7 +137,7 @@ pub fn play(program: &str, surroundings: &Surroundings, ways: &[&str], rounds: u
     let clients: Vec<_> = session.staying.drain(..).collect();
     session.conclude(&report);
     drop(clients);
-    Ok(Conclusion { wrong: session.wrong, got: session.got, report })
+    Ok(Conclusion { wrong: session.wrong, got: session.got, report, footprints })
 }
 
 impl Session {
@@ -182,6 +187,9 @@ impl Session {
         }
         match client.hear(behaviour) {
             Ok((got, stays)) => {
+                self.wrong.extend(
+                    got.worse_than_plain(behaviour).map(|what| format!("{way}, {behaviour:?}: {what}")),
+                );
                 self.got.push((way.to_owned(), behaviour, got));
                 self.staying.extend(stays);
             }
@@ -190,18 +198,39 @@ impl Session {
         true
     }
 
+    /// What it takes up once nothing lingers.
+    fn look(&mut self) -> Option<Footprint> {
+        Client::request(self.address, "look").ok()?;
+        let Some(pending) = self.expect("looked ") else {
+            self.wrong.push("it does not say that nothing lingers".into());
+            return None;
+        };
+        if pending != "0" {
+            self.wrong.push(format!("{pending} still linger"));
+        }
+        let footprint = Footprint::of(self.server.pid());
+        footprint.map_err(|error| self.wrong.push(format!("its memory cannot be looked at: {error}"))).ok()
+    }
+
     /// Asks for the report; a last connection stays with the server until it ends.
     fn report(&mut self) -> Option<Report> {
         self.id += 1;
         let kept = Client::ask(self.address, "keep", self.id, RESPONSE).ok()?;
         self.expect(&format!("gone {}", self.id))?;
-        Client::ask_for_report(self.address).ok()?;
-        let report = self.expect("report ");
+        Client::request(self.address, "report").ok()?;
+        let line = self.expect("report ")?;
+        let report = Report::of(&line, &self.server);
+        let report = report.map_err(|error| self.wrong.push(format!("no report: {error:#}"))).ok();
+        Client::request(self.address, "end").ok()?;
         match kept.hear(Behaviour::SpeaksLate) {
-            Ok((got, _)) => self.got.push(("end of process".into(), Behaviour::SpeaksLate, got)),
+            Ok((got, _)) => {
+                let worse = got.worse_than_plain(Behaviour::SpeaksLate);
+                self.wrong.extend(worse.map(|what| format!("end of process: {what}")));
+                self.got.push(("end of process".into(), Behaviour::SpeaksLate, got));
+            }
             Err(what) => self.wrong.push(format!("end of process: {what}")),
         }
-        serde_json::from_str(&report?).ok()
+        report
     }
 
     fn conclude(&mut self, report: &Option<Report>) {
@@ -219,25 +248,35 @@ impl Session {
     }
 }
 
+/// How long a drain thread may take to leave the table it was started in, or to end, when nothing lingers any more.
+const SETTLING: Duration = Duration::from_secs(5);
+
 impl Report {
-    fn complaints(&self) -> Vec<String> {
+    /// From what the server said, and what it holds now.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be understood or looked at.
+    pub fn of(line: &str, server: &Running) -> Result<Self> {
+        let mut report: Self = serde_json::from_str(line).context("report")?;
+        let until = Instant::now() + SETTLING;
+        loop {
+            report.held = Holdings::of(server.pid()).context("what it holds")?;
+            if Instant::now() >= until || report.held.complaints(&report.own).is_empty() {
+                return Ok(report);
+            }
+            pause(Duration::from_millis(20), "a thread is just starting or ending");
+        }
+    }
+
+    /// What must never be.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.pending != 0 || self.statistics.pending != 0 {
             wrong.push(format!("{} still linger: {:?}", self.pending, self.statistics));
         }
-        // The channel, and nothing else.
-        let channels = self.more_descriptors.values().filter(|link| link.starts_with("socket:")).count();
-        if self.more_descriptors.len() > 1 || channels < self.more_descriptors.len() {
-            wrong.push(format!("descriptors are left: {:?}", self.more_descriptors));
-        }
-        if !self.fewer_descriptors.is_empty() {
-            wrong.push(format!("descriptors of the program were closed: {:?}", self.fewer_descriptors));
-        }
-        for table in &self.thread_tables {
-            if table.len() > THREAD_TABLE {
-                wrong.push(format!("a thread's table is not empty: {table:?}"));
-            }
-        }
+        wrong.extend(self.held.complaints(&self.own));
         let s = &self.statistics;
         let ends = s.fin + s.reset + s.idle + s.timeout + s.bytes + s.evicted + s.closed;
         if s.lingered > ends || s.fallbacks > s.closed {

@@ -2,8 +2,12 @@
 //! closely at what that does to itself. What liblinger is tested with while its system calls fail.
 //!
 //! A request is one line, `WAY ID BYTES`. When it has let go of the connection the program says `gone ID`; what it finds
-//! wrong it says as `wrong ...`. The request `report` has it wait until nothing lingers, print what it and its threads hold,
-//! and end with the connections it was told to `keep`.
+//! wrong it says as `wrong ...`. There are three requests without a connection to let go of: `look` has it wait until nothing
+//! lingers; `report`, that too, and say what it counted and which descriptors are its own; `end`, return from main with the
+//! connections it was told to `keep`.
+//!
+//! What it holds is for others to look up in /proc: it asks the kernel for nothing that a careful program may have forbidden
+//! itself, but where a way needs it.
 
 mod answer;
 mod interface;
@@ -40,12 +44,16 @@ fn serve() -> Result<()> {
     loop {
         let connection = server.accept()?;
         let request = read_line(connection)?;
-        if request == "report" {
+        if matches!(&*request, "look" | "report" | "end") {
             // SAFETY: a number of ours.
             unsafe { libc::close(connection) };
-            say(&format!("report {}", serde_json::to_string(&report::make(&mut server)?)?));
-            // What is kept goes with the process.
-            return Ok(());
+            match &*request {
+                // What is kept goes with the process.
+                "end" => return Ok(()),
+                "look" => say(&format!("looked {}", report::make(&mut server).pending)),
+                _ => say(&format!("report {}", serde_json::to_string(&report::make(&mut server))?)),
+            }
+            continue;
         }
         let mut words = request.split(' ');
         let (Some(way), Some(id), Some(bytes)) = (words.next(), words.next(), words.next()) else {

@@ -1,7 +1,7 @@
 //! The ways to let go of a connection, each followed by a look at what it left behind.
 
 use std::collections::VecDeque;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_uint};
 
 use anyhow::{bail, ensure, Context, Result};
 
@@ -15,10 +15,14 @@ const ERRNO: c_int = 77;
 /// Descriptors opened under the numbers just freed: a second close of such a number would hit one of them.
 const SENTINELS: usize = 4;
 
+/// What was inherited and opened at the start has lower numbers.
+const INHERITED: c_int = 256;
+
 /// The state of the program.
 pub struct Server {
     listener: c_int,
-    epoll: c_int,
+    /// Made where a way needs it.
+    epoll: Option<c_int>,
     /// /dev/null
     inert: c_int,
     sentinels: VecDeque<c_int>,
@@ -29,7 +33,7 @@ pub struct Server {
     children: Vec<libc::pid_t>,
     kept: Vec<c_int>,
     /// What the table held at first.
-    pub at_first: Vec<c_int>,
+    at_first: Vec<c_int>,
     mask: libc::sigset_t,
     close_may_fail: bool,
 }
@@ -37,21 +41,19 @@ pub struct Server {
 impl Server {
     pub fn new(listener: c_int) -> Result<Self> {
         // SAFETY: valid arguments; all-zero is a valid signal set, which is filled.
-        let (epoll, inert, mask) = unsafe {
+        let (inert, mask) = unsafe {
             let mut mask: libc::sigset_t = std::mem::zeroed();
             libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut mask);
-            (
-                libc::epoll_create1(libc::EPOLL_CLOEXEC),
-                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC),
-                mask,
-            )
+            (libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC), mask)
         };
-        ensure!(epoll >= 0 && inert >= 0, "no descriptors: {}", std::io::Error::last_os_error());
+        ensure!(inert >= 0, "no descriptor: {}", std::io::Error::last_os_error());
         handle_a_signal();
-        let at_first = crate::report::descriptors("/proc/self/fd")?.into_keys().collect();
+        // SAFETY: numbers only.
+        let is_open = |number: &c_int| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0;
+        let at_first = (0..INHERITED).filter(is_open).collect();
         Ok(Self {
             listener,
-            epoll,
+            epoll: None,
             inert,
             sentinels: VecDeque::new(),
             sentinels_kept: SENTINELS,
@@ -147,9 +149,10 @@ impl Server {
             _ => {}
         }
         if way.starts_with("epoll") {
+            let epoll = self.epoll_set()?;
             let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: connection as u64 };
             // SAFETY: the event lives until the call returns.
-            unsafe { libc::epoll_ctl(self.epoll, libc::EPOLL_CTL_ADD, connection, &mut event) };
+            unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, connection, &mut event) };
         }
         answer(connection, id, bytes);
         if way == "linger_close_wait" {
@@ -170,6 +173,22 @@ impl Server {
         Ok(())
     }
 
+    fn epoll_set(&mut self) -> Result<c_int> {
+        if let Some(epoll) = self.epoll {
+            return Ok(epoll);
+        }
+        // SAFETY: takes flags.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        ensure!(epoll >= 0, "epoll_create1: {}", std::io::Error::last_os_error());
+        self.epoll = Some(epoll);
+        Ok(epoll)
+    }
+
+    /// Those that are open once [`Server::settle`] has given back what was opened for a while.
+    pub fn own_numbers(&self) -> Vec<c_int> {
+        self.at_first.iter().chain(&self.epoll).chain(&self.kept).copied().collect()
+    }
+
     fn let_go(&mut self, fd: c_int, way: &str) -> Result<c_int> {
         // SAFETY: `fd` is ours, and used no more.
         Ok(unsafe {
@@ -188,6 +207,25 @@ impl Server {
                     libc::close(second) | libc::close(fd)
                 }
                 "syscall" => libc::syscall(libc::SYS_close, fd) as c_int,
+                "close_range" => libc::close_range(fd as c_uint, fd as c_uint, 0),
+                "fclose" => {
+                    let stream = libc::fdopen(fd, c"r+".as_ptr());
+                    if stream.is_null() {
+                        say(&format!("wrong fdopen: {}", std::io::Error::last_os_error()));
+                        return Ok(libc::close(fd));
+                    }
+                    libc::fclose(stream)
+                }
+                "defect" => {
+                    // Whatever the defect left undone, the number is still the program's.
+                    let answer = closing(c"linger_close")?(fd, -1);
+                    let errno = std::io::Error::last_os_error().raw_os_error();
+                    if answer != -1 || errno != Some(libc::EINVAL) {
+                        say(&format!("wrong linger_close: it answered {answer}, errno {errno:?}"));
+                    }
+                    set_errno(ERRNO);
+                    libc::close(fd)
+                }
                 "linger_close" | "epoll_linger_close" => closing(c"linger_close")?(fd, -1),
                 "linger_close_wait" => closing(c"linger_close_wait")?(fd, -1),
                 _ => bail!("there is no way {way:?}"),
@@ -272,13 +310,14 @@ impl Server {
         while !self.sentinels.is_empty() {
             self.relieve();
         }
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
-        // SAFETY: room for one event.
-        if unsafe { libc::epoll_wait(self.epoll, &mut event, 1, 0) } > 0 {
-            let ghost = event.u64;
-            say(&format!("wrong: an event for {ghost}, which is closed"));
+        if let Some(epoll) = self.epoll {
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            // SAFETY: room for one event.
+            if unsafe { libc::epoll_wait(epoll, &mut event, 1, 0) } > 0 {
+                let ghost = event.u64;
+                say(&format!("wrong: an event for {ghost}, which is closed"));
+            }
         }
-        self.at_first.extend(&self.kept);
         // SAFETY: all-zero is a valid signal set, which is filled; both sets are compared as bytes.
         let same = unsafe {
             let mut mask: libc::sigset_t = std::mem::zeroed();
