@@ -41,7 +41,8 @@ bears_sanitizer() {
     # They preload other libraries before the runtime, and a program built with its own.
     *address-*-way_stacked | *thread-*-way_stacked | *address-*-way_constructor | rust-thread-*-way_constructor) return 1 ;;
     # The shell they start has no runtime, or does not bear one.
-    thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn) return 1 ;;
+    thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn | \
+        rust-*-way_private_inheritance) return 1 ;;
     # The runtime has a thread of its own, which outlives the program's last.
     *thread-*-way_exit) return 1 ;;
     # Two threads use one descriptor, its subject; tsan.supp needs names, which only an instrumented program has.
@@ -73,6 +74,12 @@ sanitizer_settings_of() {
     esac
 }
 
+valgrind_options() {
+    case $VALGRIND in
+    memcheck) echo --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite ;;
+    esac
+}
+
 run() {
     program=$1 mode=$2
     case $mode in
@@ -84,8 +91,9 @@ run() {
     if [ -n "${VALGRIND:-}" ]; then
         eval "last=\${$#}"
         [ "$mode" = preload ] && set -- LD_PRELOAD="$library" || set -- LD_LIBRARY_PATH="$out/lib"
+        # shellcheck disable=SC2046 # options are words
         set -- "$@" valgrind -q --tool="$VALGRIND" --error-exitcode=99 --trace-children=yes \
-            --suppressions="$PWD/valgrind.supp" "$last"
+            --suppressions="$PWD/valgrind.supp" $(valgrind_options) "$last"
     fi
     # shellcheck disable=SC2046 # settings are words
     timeout -k 5 300 env LINGER_TEST_MODE="$mode" $(settings_of "$program") \

@@ -33,9 +33,16 @@ void bound_lifetime(void);
 void adopt_orphans(void);
 void reap_adopted(void);
 
+/* Waits for the end, and says how it was (wait(2)). */
+int status_at_end(pid_t pid);
+
 /* Waits for the end, which must be exit status 0. */
 void child_reap(struct child *child);
 void require_exits_cleanly(pid_t pid);
+
+/* The file this program was started from. Its name: valgrind is what /proc/self/exe itself
+ * would start. */
+const char *own_program(void);
 
 /* Runs this same program as a new process that has used nothing of the library
  * yet, once for each way of letting go. `setting` ("NAME=value") may be NULL. */

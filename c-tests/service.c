@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,8 +15,6 @@
 
 /* Above every number that is a destination. */
 static const int OUT_OF_THE_WAY = 32;
-
-static const char OWN_PROGRAM[] = "/proc/self/exe";
 
 struct start {
     const char *path;
@@ -69,14 +65,14 @@ static void start_with_line(struct child *child, const struct start *start)
 void service_start(struct child *child, const char *name, const struct host *host,
                    const char *setting)
 {
-    const struct start start = {OWN_PROGRAM, name, host->listener, -1, setting};
+    const struct start start = {own_program(), name, host->listener, -1, setting};
 
     start_with_line(child, &start);
 }
 
 void service_start_on(struct child *child, const char *name, int connection)
 {
-    const struct start start = {OWN_PROGRAM, name, -1, connection, NULL};
+    const struct start start = {own_program(), name, -1, connection, NULL};
 
     start_with_line(child, &start);
 }
@@ -91,8 +87,9 @@ void program_start(struct child *child, const char *path, const struct host *hos
 
 int service_main(const struct service *services, char **arguments)
 {
-    const struct host host = {.listener = SERVICE_LISTENER};
-    const struct line parent = {.in = SERVICE_IN, .out = SERVICE_OUT};
+    /* They outlive main(), which some services leave by pthread_exit(3). */
+    static const struct host host = {.listener = SERVICE_LISTENER};
+    static const struct line parent = {.in = SERVICE_IN, .out = SERVICE_OUT};
 
     for (; services->name; services++)
         if (strcmp(services->name, arguments[1]) == 0)
@@ -102,19 +99,8 @@ int service_main(const struct service *services, char **arguments)
 
 int end_of(struct child *child)
 {
-    const int watch = (int)syscall(SYS_pidfd_open, child->pid, 0);
-    int status = 0;
-
-    require(watch >= 0);
     line_close(&child->line);
-    const short ended = wait_for(watch, POLLIN, 3 * GENEROUS_MS);
-
-    close(watch);
-    if (!ended)
-        kill(child->pid, SIGKILL);
-    require(waitpid(child->pid, &status, 0) == child->pid);
-    require(ended);
-    return status;
+    return status_at_end(child->pid);
 }
 
 int accept_unread(const struct host *host)

@@ -3,17 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "children.h"
 #include "require.h"
 
 struct path beside_this_program(const char *relative)
 {
     struct path path;
-    const ssize_t length = readlink("/proc/self/exe", path.text, sizeof(path.text) - 1);
 
-    require(length > 0);
-    path.text[length] = '\0';
+    strcpy(path.text, own_program());
     char *const name = strrchr(path.text, '/') + 1;
 
     require((size_t)(name - path.text) + strlen(relative) < sizeof(path.text));

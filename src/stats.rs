@@ -25,13 +25,7 @@ pub struct Counters {
 }
 
 /// What was counted before there was a drain thread, and where nothing is published.
-static UNPUBLISHED: Counters = Counters {
-    outcomes: [const { AtomicU64::new(0) }; 7],
-    lingered: AtomicU64::new(0),
-    shared: AtomicU64::new(0),
-    fallbacks: AtomicU64::new(0),
-    discarded: AtomicU64::new(0),
-};
+static UNPUBLISHED: Counters = Counters::zeros();
 static PUBLISHED: AtomicPtr<Counters> = AtomicPtr::new(core::ptr::null_mut());
 static PENDING: AtomicU32 = AtomicU32::new(0);
 
@@ -54,6 +48,16 @@ pub fn publish(there: &'static Counters) {
 }
 
 impl Counters {
+    const fn zeros() -> Counters {
+        Counters {
+            outcomes: [const { AtomicU64::new(0) }; 7],
+            lingered: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            fallbacks: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &AtomicU64> {
         let Counters { outcomes, lingered, shared, fallbacks, discarded } = self;
         outcomes.iter().chain([lingered, shared, fallbacks, discarded])
@@ -196,29 +200,19 @@ pub fn snapshot() -> Snapshot {
 mod tests {
     use super::*;
 
-    fn zeros() -> &'static Counters {
-        let zero = || AtomicU64::new(0);
-        Box::leak(Box::new(Counters {
-            outcomes: core::array::from_fn(|_| zero()),
-            lingered: zero(),
-            shared: zero(),
-            fallbacks: zero(),
-            discarded: zero(),
-        }))
-    }
+    static FIRST: Counters = Counters::zeros();
+    static SECOND: Counters = Counters::zeros();
 
     #[test]
     fn what_was_counted_moves_to_where_counting_goes_on() {
         let before = snapshot().discarded;
         discard(3);
-        let first = zeros();
-        publish(first);
+        publish(&FIRST);
         discard(4);
-        let second = zeros();
-        publish(second);
+        publish(&SECOND);
         discard(5);
         assert!(snapshot().discarded >= before + 12, "other tests count, too");
-        assert!(second.discarded.load(Ordering::Relaxed) >= 12);
-        assert_eq!(first.discarded.load(Ordering::Relaxed), 0);
+        assert!(SECOND.discarded.load(Ordering::Relaxed) >= 12);
+        assert_eq!(FIRST.discarded.load(Ordering::Relaxed), 0);
     }
 }

@@ -85,10 +85,11 @@ fn fuzz(library: &Path) -> ExitCode {
         let bytes: Vec<u8> = (0..random.usize(4..LONGEST)).map(|_| random.u8(..)).collect();
         let batch = Batch::from_bytes(&bytes);
         if let Err(why) = run(Some(library), &batch) {
+            eprintln!("FUZZ_SEED={seed}, batch {made}: {why}\nmaking it shorter");
             let (batch, why) = shorten(library, batch, why);
             let kept = corpus.join(format!("found-{seed:016x}-{made}"));
             let _ = std::fs::write(&kept, &bytes);
-            eprintln!("FUZZ_SEED={seed}, batch {made}, kept as {}", kept.display());
+            eprintln!("kept as {}", kept.display());
             eprintln!("{batch:#?}");
             return complain(&why);
         }

@@ -17,7 +17,7 @@ pub struct Peer {
     received: usize,
     sent: bool,
     ended: bool,
-    /// A call of its own reported that the connection was reset; the kernel says so once.
+    /// A call reported that the connection was reset; the kernel says so once.
     reset: bool,
 }
 
@@ -76,7 +76,10 @@ impl Peer {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok((self.received, End::Nothing)),
-                Err(_) => return Ok((self.received, End::Reset)),
+                Err(_) => {
+                    self.reset = true;
+                    return Ok((self.received, End::Reset));
+                }
             }
         }
         Ok((self.received, End::Nothing))
