@@ -301,9 +301,11 @@ pub(crate) fn mark_read_shut(fd: Fd) {
     update(fd, |f| Facts(f.0 | READ_SHUT));
 }
 
-/// `fd` was registered in `epoll`.
-pub(crate) fn enter_epoll(fd: Fd, epoll: Fd) {
+/// `fd` is registered in `epoll`, or about to be. False where that was known.
+pub(crate) fn enter_epoll(fd: Fd, epoll: Fd) -> bool {
+    let before = facts(fd);
     update(fd, |f| f.with_epoll(epoll));
+    before.with_epoll(epoll) != before
 }
 
 /// `fd` was removed from `epoll`.

@@ -1,0 +1,80 @@
+/* What another thread does while a call of this one has taken effect in the kernel and has
+ * not returned yet. A library preloaded behind the shim stops the call there. */
+#include <dlfcn.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "children.h"
+#include "deadline.h"
+#include "expectation.h"
+#include "loopback.h"
+#include "stacking.h"
+#include "trap.h"
+
+static const char STOPS_INSIDE_CALLS[] = "../preloaded/meanwhile.so";
+
+static const struct way *let_go_by;
+static int number;
+
+static void let_go_meanwhile(void)
+{
+    require(let_go_by->let_go(number) == 0);
+}
+
+static void meanwhile_let_go(const struct way *way, int fd)
+{
+    void (**const meanwhile)(void) = dlsym(RTLD_DEFAULT, "meanwhile");
+
+    require_context("%s mode, %s meanwhile", test_mode_name(), way->name);
+    require(meanwhile != NULL);
+    let_go_by = way;
+    number = fd;
+    *meanwhile = let_go_meanwhile;
+}
+
+/* An acceptor adds to a worker's set; the worker gets the event, answers and closes. */
+static void closed_while_being_added_to_a_set(const struct way *way)
+{
+    const struct pair pair = pair_open(FAMILY_IPV4);
+    const struct netcounters before = netcounters_now();
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP};
+
+    send_response(pair.server);
+    meanwhile_let_go(way, pair.server);
+    require(epoll_ctl(set, EPOLL_CTL_ADD, pair.server, &event) == 0);
+    send_late_bytes(pair.client);
+    let_30ms_of_network_delay_pass();
+    require(epoll_wait(set, &event, 1, 0) == 0);
+    prove_fate(way, pair.client, &before);
+    require(epoll_wait(set, &event, 1, 0) == 0);
+    require(close(set) == 0);
+}
+
+static struct setting stopping;
+
+static void run_stopping(void **state)
+{
+    run_fresh(*state, stopping.text);
+}
+
+#define stopping_trap(function)                                                       \
+    {                                                                                 \
+        #function, run_stopping, trap_setup, trap_teardown, (void *)#function         \
+    }
+
+int main(int count, char **arguments)
+{
+    static const struct scenario scenarios[] = {
+        SCENARIO(closed_while_being_added_to_a_set),
+        {0},
+    };
+    const struct CMUnitTest traps[] = {
+        stopping_trap(closed_while_being_added_to_a_set),
+    };
+
+    if (count > 1)
+        return run_scenario(scenarios, arguments);
+    stopping = preloading(NULL, beside_this_program(STOPS_INSIDE_CALLS).text);
+    return run_traps(traps);
+}
