@@ -1,6 +1,7 @@
 /* What another thread does while a call of this one has taken effect in the kernel and has
  * not returned yet. A library preloaded behind the shim stops the call there. */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -51,6 +52,51 @@ static void closed_while_being_added_to_a_set(const struct way *way)
     require(close(set) == 0);
 }
 
+enum { ELSEWHERE = 200 };
+
+static int by_dup(int fd)
+{
+    return dup(fd);
+}
+
+static int by_dup2(int fd)
+{
+    return dup2(fd, ELSEWHERE);
+}
+
+static int by_dup3(int fd)
+{
+    return dup3(fd, ELSEWHERE, O_CLOEXEC);
+}
+
+static int by_fcntl(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, ELSEWHERE);
+}
+
+/* Whoever closes the old number must not take it for the only one. linger_close() is not
+ * asked: its caller vouches for that. */
+static void closed_while_being_duplicated(const struct way *way)
+{
+    static int (*const duplicates[])(int) = {by_dup, by_dup2, by_dup3, by_fcntl};
+
+    if (way != plain_close())
+        return;
+    for (size_t i = 0; i < sizeof(duplicates) / sizeof(duplicates[0]); i++) {
+        struct pair pair = pair_open(FAMILY_IPV4);
+
+        meanwhile_let_go(way, pair.server);
+        pair.server = duplicates[i](pair.server);
+        require(pair.server >= 0);
+        require_nothing_lingers();
+        leave_time_for_a_wrong_shutdown();
+        require_whole(&pair, "its old number was closed while it got a new one");
+        require(close(pair.client) == 0);
+        require(close(pair.server) == 0);
+        require_nothing_lingers();
+    }
+}
+
 static struct setting stopping;
 
 static void run_stopping(void **state)
@@ -67,10 +113,12 @@ int main(int count, char **arguments)
 {
     static const struct scenario scenarios[] = {
         SCENARIO(closed_while_being_added_to_a_set),
+        SCENARIO(closed_while_being_duplicated),
         {0},
     };
     const struct CMUnitTest traps[] = {
         stopping_trap(closed_while_being_added_to_a_set),
+        stopping_trap(closed_while_being_duplicated),
     };
 
     if (count > 1)

@@ -254,6 +254,13 @@ pub(crate) fn set_role(fd: Fd, role: Role) {
     update(fd, |f| f.with_role(role));
 }
 
+/// Another number for what `fd` refers to is about to be made: whoever closes `fd` from now on must not take it for the only one.
+pub(crate) fn before_duplicate(fd: Fd) {
+    if facts(fd).connection() {
+        update(fd, |f| if f.connection() { Facts(f.0 | DUPLICATED) } else { f });
+    }
+}
+
 /// `new` now refers to what `old` refers to. Nothing happens where `old` is no connection.
 pub(crate) fn duplicate(old: Fd, new: Fd) {
     let from = facts(old);

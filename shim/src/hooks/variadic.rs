@@ -37,15 +37,12 @@ hook! {
                 connect::before_connect(fd);
                 real(number, a, b)
             }
-            libc::SYS_dup => dup::noted(fd, real(number, a, b) as c_int).into(),
+            libc::SYS_dup => dup::duplicate(fd, || real(number, a, b) as c_int).into(),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_dup2 => replace(fd, b as c_int, || real(number, a, b)),
             libc::SYS_dup3 if c as c_int & !libc::O_CLOEXEC == 0 => replace(fd, b as c_int, || real(number, a, b)),
-            libc::SYS_fcntl => {
-                let result = real(number, a, b);
-                dup::noted_command(fd, b as c_int, result as c_int);
-                result
-            }
+            // Whatever the command, its result is an int.
+            libc::SYS_fcntl => dup::control(fd, b as c_int, || real(number, a, b) as c_int).into(),
             libc::SYS_clone | libc::SYS_clone3 => {
                 fds::before_fork();
                 real(number, a, b)
