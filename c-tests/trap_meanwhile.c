@@ -2,7 +2,11 @@
  * not returned yet. A library preloaded behind the shim stops the call there. */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "children.h"
@@ -17,20 +21,25 @@ static const char STOPS_INSIDE_CALLS[] = "../preloaded/meanwhile.so";
 static const struct way *let_go_by;
 static int number;
 
-static void let_go_meanwhile(void)
+static void let_go_of_number(void)
 {
     require(let_go_by->let_go(number) == 0);
 }
 
+static void meanwhile(const char *when, void (*act)(void))
+{
+    void (**const variable)(void) = dlsym(RTLD_DEFAULT, when);
+
+    require(variable != NULL);
+    *variable = act;
+}
+
 static void meanwhile_let_go(const struct way *way, int fd)
 {
-    void (**const meanwhile)(void) = dlsym(RTLD_DEFAULT, "meanwhile");
-
     require_context("%s mode, %s meanwhile", test_mode_name(), way->name);
-    require(meanwhile != NULL);
     let_go_by = way;
     number = fd;
-    *meanwhile = let_go_meanwhile;
+    meanwhile("after_the_kernel", let_go_of_number);
 }
 
 /* An acceptor adds to a worker's set; the worker gets the event, answers and closes. */
@@ -97,6 +106,92 @@ static void closed_while_being_duplicated(const struct way *way)
     }
 }
 
+static struct host host;
+
+static void accept_number(void)
+{
+    require(accept(host.listener, NULL, NULL) == number);
+}
+
+/* Free numbers of one digit, which is all sh(1) can name. */
+static int next_free_number(void)
+{
+    const int next = open("/dev/null", O_RDONLY);
+
+    require(next >= 0 && next < 10);
+    require(close(next) == 0);
+    return next;
+}
+
+/* A program that inherits `number` and answers on it when told to by a pipe. */
+static pid_t start_a_holder(int *go)
+{
+    int pipe_ends[2];
+    char command[64];
+    char *const arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
+    pid_t pid;
+
+    require(pipe2(pipe_ends, O_CLOEXEC) == 0);
+    *go = pipe_ends[1];
+    require(fcntl(pipe_ends[0], F_SETFD, 0) == 0);
+    number = next_free_number();
+    snprintf(command, sizeof(command), "read go <&%d; printf tail >&%d", pipe_ends[0], number);
+    require(posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ) == 0);
+    require(close(pipe_ends[0]) == 0);
+    return pid;
+}
+
+static void require_the_holder_answers(pid_t pid, int go, int client)
+{
+    char tail[5];
+
+    require_nothing_lingers();
+    leave_time_for_a_wrong_shutdown();
+    require(wait_for(client, POLLIN | POLLRDHUP, 0) == 0);
+    require(write(go, "go\n", 3) == 3);
+    require(close(go) == 0);
+    require(recv(client, tail, 4, MSG_WAITALL) == 4);
+    require_exits_cleanly(pid);
+    require(close(client) == 0);
+}
+
+/* What fork and its kin count before the kernel copies the table is not yet true. */
+static void accepted_while_a_program_is_started(const struct way *way)
+{
+    int go;
+
+    if (way != plain_close())
+        return;
+    host_open(&host, FAMILY_IPV4);
+    const int client = host_connect(&host);
+
+    meanwhile("before_the_kernel", accept_number);
+    const pid_t pid = start_a_holder(&go);
+
+    require(close(number) == 0);
+    require_the_holder_answers(pid, go, client);
+    host_close(&host);
+}
+
+/* The program runs, and the call that started it has not returned. */
+static void closed_while_a_program_is_started(const struct way *way)
+{
+    int go;
+
+    if (way != plain_close())
+        return;
+    host_open(&host, FAMILY_IPV4);
+    const int client = host_connect(&host);
+
+    meanwhile("before_the_kernel", accept_number);
+    let_go_by = way;
+    meanwhile("after_the_kernel", let_go_of_number);
+    const pid_t pid = start_a_holder(&go);
+
+    require_the_holder_answers(pid, go, client);
+    host_close(&host);
+}
+
 static struct setting stopping;
 
 static void run_stopping(void **state)
@@ -114,11 +209,15 @@ int main(int count, char **arguments)
     static const struct scenario scenarios[] = {
         SCENARIO(closed_while_being_added_to_a_set),
         SCENARIO(closed_while_being_duplicated),
+        SCENARIO(accepted_while_a_program_is_started),
+        SCENARIO(closed_while_a_program_is_started),
         {0},
     };
     const struct CMUnitTest traps[] = {
         stopping_trap(closed_while_being_added_to_a_set),
         stopping_trap(closed_while_being_duplicated),
+        stopping_trap(accepted_while_a_program_is_started),
+        stopping_trap(closed_while_a_program_is_started),
     };
 
     if (count > 1)

@@ -1,20 +1,22 @@
-/* A library between the shim and libc that stops inside a call: between what the kernel
- * does and what the shim's hook does before or after it, `meanwhile` runs, as another
- * thread might. A test finds it with dlsym(3) and sets it. */
+/* A library between the shim and libc that stops inside a call: before the kernel does its
+ * part and after that, but after the shim's hook has begun and before it goes on, runs what
+ * another thread might do then. A test finds the two variables with dlsym(3). */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-void (*meanwhile)(void);
+void (*before_the_kernel)(void);
+void (*after_the_kernel)(void);
 
-static void run_meanwhile(void)
+static void run_once(void (**variable)(void))
 {
-    void (*const once)(void) = meanwhile;
+    void (*const once)(void) = *variable;
 
-    meanwhile = NULL;
+    *variable = NULL;
     if (once)
         once();
 }
@@ -29,7 +31,7 @@ int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
     NEXT(epoll_ctl);
     const int result = next(set, operation, fd, event);
 
-    run_meanwhile();
+    run_once(&after_the_kernel);
     return result;
 }
 
@@ -38,7 +40,7 @@ int dup(int old)
     NEXT(dup);
     const int result = next(old);
 
-    run_meanwhile();
+    run_once(&after_the_kernel);
     return result;
 }
 
@@ -47,7 +49,7 @@ int dup2(int old, int new)
     NEXT(dup2);
     const int result = next(old, new);
 
-    run_meanwhile();
+    run_once(&after_the_kernel);
     return result;
 }
 
@@ -56,7 +58,7 @@ int dup3(int old, int new, int flags)
     NEXT(dup3);
     const int result = next(old, new, flags);
 
-    run_meanwhile();
+    run_once(&after_the_kernel);
     return result;
 }
 
@@ -72,6 +74,19 @@ int fcntl(int fd, int command, ...)
     NEXT(fcntl);
     const int result = next(fd, command, argument);
 
-    run_meanwhile();
+    if (command == F_DUPFD_CLOEXEC)
+        run_once(&after_the_kernel);
+    return result;
+}
+
+int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                const posix_spawnattr_t *attributes, char *const *arguments,
+                char *const *environment)
+{
+    NEXT(posix_spawn);
+    run_once(&before_the_kernel);
+    const int result = next(pid, path, actions, attributes, arguments, environment);
+
+    run_once(&after_the_kernel);
     return result;
 }

@@ -25,6 +25,9 @@ static BORN: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 /// Goes up before every fork, and in the child.
 #[cfg(not(loom))]
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
+/// How many calls that fork have begun here and not returned.
+#[cfg(not(loom))]
+static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
 #[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -38,6 +41,7 @@ loom::lazy_static! {
     static ref FACTS: [AtomicU64; 4] = core::array::from_fn(|_| AtomicU64::new(0));
     static ref BORN: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
     static ref FORKS: AtomicU32 = AtomicU32::new(1);
+    static ref FORKING: AtomicU32 = AtomicU32::new(0);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
 }
@@ -209,10 +213,11 @@ pub(crate) fn take(fd: Fd) -> Facts {
     Facts(place(fd).map_or(0, |p| p.swap(0, Ordering::Relaxed)))
 }
 
-/// Whether no fork has happened since the connection came to this process.
+/// Whether no fork has happened since the connection came to this process, and none is happening.
 pub(crate) fn unforked(fd: Fd) -> bool {
     let born = usize::try_from(fd).ok().and_then(|n| BORN.get(n)).map_or(0, |b| b.load(Ordering::Relaxed));
-    born == FORKS.load(Ordering::SeqCst)
+    // In this order: whoever ends a fork counts it first.
+    FORKING.load(Ordering::SeqCst) == 0 && born == FORKS.load(Ordering::SeqCst)
 }
 
 /// How many forks there were, for [`born_after`].
@@ -322,17 +327,20 @@ pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
 
 /// A fork is about to happen: what lives now may be shared from now on.
 pub(crate) fn before_fork() {
+    FORKING.fetch_add(1, Ordering::SeqCst);
     FORKS.fetch_add(1, Ordering::SeqCst);
 }
 
 /// The fork has happened, in the parent: what was given out while it was about to happen may be shared, too.
 pub(crate) fn after_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
+    FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// In the child: nothing here was born in it, and no epoll registration is its own.
+/// In the child: nothing here was born in it, no epoll registration is its own, and whoever else forked stayed behind.
 pub(crate) fn in_child() {
     FORKS.fetch_add(1, Ordering::SeqCst);
+    FORKING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 

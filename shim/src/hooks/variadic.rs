@@ -3,7 +3,7 @@
 //! Both are variadic in C. On x86-64 and aarch64 Linux variadic integers travel like fixed ones, so all the arguments
 //! there can be are taken and passed on; those the program did not give are as undefined as they are for libc's own.
 
-use super::{accept, bulk, connect, dup, hook, shutdown};
+use super::{accept, bulk, connect, dup, fork, hook, shutdown};
 use crate::letting_go::{before_end_of, Next};
 use crate::{errno, fds, real, start};
 use libc::{c_int, c_long, c_ulong};
@@ -43,15 +43,9 @@ hook! {
             libc::SYS_dup3 if c as c_int & !libc::O_CLOEXEC == 0 => replace(fd, b as c_int, || real(number, a, b)),
             // Whatever the command, its result is an int.
             libc::SYS_fcntl => dup::control(fd, b as c_int, || real(number, a, b) as c_int).into(),
-            libc::SYS_clone | libc::SYS_clone3 => {
-                fds::before_fork();
-                real(number, a, b)
-            }
+            libc::SYS_clone | libc::SYS_clone3 => fork::counted(|| real(number, a, b)),
             #[cfg(target_arch = "x86_64")]
-            libc::SYS_fork => {
-                fds::before_fork();
-                real(number, a, b)
-            }
+            libc::SYS_fork => fork::counted(|| real(number, a, b)),
             libc::SYS_exit_group => {
                 errno::kept(start::before_end_of_process);
                 real(number, a, b)
