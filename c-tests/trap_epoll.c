@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "deadline.h"
@@ -109,6 +111,33 @@ static void several_sets_see_no_ghost(void **state)
 {
     (void)state;
     prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP, 4);
+}
+
+/* Event loops that want a call their libc did not have yet make it themselves. */
+static void registration_by_syscall_sees_no_ghost(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        const int set = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP,
+                                    .data.u64 = CONNECTION};
+
+        require(set >= 0);
+        watch(set, witness.server, EPOLLIN, WITNESS);
+        require(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, pair.server, &event) == 0);
+        send_response(pair.server);
+        require(way->let_go(pair.server) == 0);
+        stir(pair.client);
+        require_only_the_witness(set, &witness);
+        prove_fate(way, pair.client, &before);
+        require_only_the_witness(set, &witness);
+        require(close(set) == 0);
+        require(close(witness.client) == 0);
+        require(close(witness.server) == 0);
+        require_nothing_lingers();
+    }
 }
 
 /* The set is reached through another number than the one it was registered by. */
@@ -237,6 +266,7 @@ int main(void)
         trap(oneshot_registration_sees_no_ghost),
         trap(registration_for_nothing_sees_no_ghost),
         trap(several_sets_see_no_ghost),
+        trap(registration_by_syscall_sees_no_ghost),
         trap(set_under_another_number_sees_no_ghost),
         trap(reused_number_starts_clean_in_the_same_set),
         trap(thread_waiting_in_epoll_is_not_woken_by_a_ghost),

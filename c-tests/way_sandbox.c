@@ -66,6 +66,11 @@ static void install_by_prctl(struct sock_fprog *program)
     require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0);
 }
 
+static void install_by_syscall_of_prctl(struct sock_fprog *program)
+{
+    require(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0);
+}
+
 static void install_by_syscall(struct sock_fprog *program)
 {
     require(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) == 0);
@@ -194,6 +199,8 @@ static const struct confinement confinements[] = {
     {"prctl(), a worker, lingering", install_by_prctl, false, true},
     {"prctl(), a server", install_by_prctl, true, false},
     {"prctl(), a server, lingering", install_by_prctl, true, true},
+    {"SYS_prctl, a worker, lingering", install_by_syscall_of_prctl, false, true},
+    {"SYS_prctl, a server, lingering", install_by_syscall_of_prctl, true, true},
     {"seccomp(), a worker", install_by_syscall, false, false},
     {"seccomp(), a worker, lingering", install_by_syscall, false, true},
     {"seccomp(), a server, lingering", install_by_syscall, true, true},

@@ -6,7 +6,7 @@ use crate::{gate, real};
 use engine::engine as core;
 use engine::family;
 use engine::sys::{self, Fd};
-use libc::{c_int, c_uint, msghdr, ssize_t};
+use libc::{c_int, c_uint, mmsghdr, msghdr, ssize_t};
 
 hook! {
     /// *Contract:* sends a message, perhaps with descriptors.
@@ -14,8 +14,7 @@ hook! {
     /// may linger. *Passes through when* there is no control data. *errno:* of the real call.
     /// *Signal safety:* async-signal-safe; a cancellation point.
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-        before_sending(message);
-        real::sendmsg(fd, message, flags)
+        send(message, || real::sendmsg(fd, message, flags))
     }
 }
 
@@ -25,67 +24,77 @@ hook! {
     /// *Passes through when* there is no control data. *errno:* of the real call.
     /// *Signal safety:* async-signal-safe; a cancellation point.
     fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
-        let received = real::recvmsg(fd, message, flags);
-        if received >= 0 {
-            after_receiving(message);
-        }
-        received
+        receive(message, || real::recvmsg(fd, message, flags))
     }
 }
 
 hook! {
     /// As [`sendmsg`], many at once.
-    fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int {
-        before_sending_many(messages, count);
-        real::sendmmsg(fd, messages, count, flags)
+    fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+        send_many(messages, count, || real::sendmmsg(fd, messages, count, flags))
     }
 }
 
 hook! {
     /// As [`sendmmsg`].
-    fn __sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int {
-        before_sending_many(messages, count);
-        real::__sendmmsg(fd, messages, count, flags)
+    fn __sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+        send_many(messages, count, || real::__sendmmsg(fd, messages, count, flags))
     }
 }
 
 hook! {
     /// As [`recvmsg`], many at once.
-    fn recvmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int, timeout: *mut libc::timespec) -> c_int {
-        let received = real::recvmmsg(fd, messages, count, flags, timeout);
-        if gate::is_open() {
-            for i in 0..usize::try_from(received).unwrap_or(0) {
-                after_receiving(&raw const (*messages.add(i)).msg_hdr);
-            }
-        }
-        received
+    fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut libc::timespec) -> c_int {
+        receive_many(messages, || real::recvmmsg(fd, messages, count, flags, timeout))
     }
+}
+
+/// Sends a message with `real`.
+///
+/// # Safety
+/// `message` is null or what sendmsg(2) requires.
+pub(super) unsafe fn send(message: *const msghdr, real: impl Fn() -> ssize_t) -> ssize_t {
+    // SAFETY: as the caller vouches.
+    unsafe { each_descriptor(message, &mut departs) }
+    real()
 }
 
 /// # Safety
 /// `messages` is null or what sendmmsg(2) requires.
-unsafe fn before_sending_many(messages: *mut libc::mmsghdr, count: c_uint) {
-    if messages.is_null() || !gate::is_open() {
-        return;
+pub(super) unsafe fn send_many(messages: *const mmsghdr, count: c_uint, real: impl Fn() -> c_int) -> c_int {
+    if !messages.is_null() && gate::is_open() {
+        for i in 0..count as usize {
+            // SAFETY: as the caller vouches.
+            unsafe { each_descriptor(&raw const (*messages.add(i)).msg_hdr, &mut departs) }
+        }
     }
-    for i in 0..count as usize {
-        // SAFETY: as the caller vouches.
-        unsafe { before_sending(&raw const (*messages.add(i)).msg_hdr) }
+    real()
+}
+
+/// Receives a message with `real`.
+///
+/// # Safety
+/// `message` is what recvmsg(2) requires.
+pub(super) unsafe fn receive(message: *const msghdr, real: impl Fn() -> ssize_t) -> ssize_t {
+    let received = real();
+    if received >= 0 {
+        // SAFETY: the kernel has filled it in.
+        unsafe { each_descriptor(message, &mut arrived) }
     }
+    received
 }
 
 /// # Safety
-/// `message` is null or what sendmsg(2) requires.
-unsafe fn before_sending(message: *const msghdr) {
-    // SAFETY: as the caller vouches.
-    unsafe { each_descriptor(message, &mut departs) }
-}
-
-/// # Safety
-/// `message` is what recvmsg(2) filled in.
-unsafe fn after_receiving(message: *const msghdr) {
-    // SAFETY: as the caller vouches.
-    unsafe { each_descriptor(message, &mut arrived) }
+/// `messages` is what recvmmsg(2) requires.
+pub(super) unsafe fn receive_many(messages: *const mmsghdr, real: impl Fn() -> c_int) -> c_int {
+    let received = real();
+    if gate::is_open() {
+        for i in 0..usize::try_from(received).unwrap_or(0) {
+            // SAFETY: the kernel has filled in so many.
+            unsafe { each_descriptor(&raw const (*messages.add(i)).msg_hdr, &mut arrived) }
+        }
+    }
+    received
 }
 
 fn departs(fd: Fd) {

@@ -3,10 +3,10 @@
 //! Both are variadic in C. On x86-64 and aarch64 Linux variadic integers travel like fixed ones, so all the arguments
 //! there can be are taken and passed on; those the program did not give are as undefined as they are for libc's own.
 
-use super::{accept, bulk, connect, dup, fork, hook, shutdown};
+use super::{accept, bulk, connect, dup, epoll, fork, hook, message, shutdown};
 use crate::letting_go::{before_end_of, Next};
 use crate::{errno, fds, real, start};
-use libc::{c_int, c_long, c_ulong};
+use libc::{c_int, c_long, c_uint, c_ulong, mmsghdr, msghdr, ssize_t};
 
 hook! {
     /// *Contract:* the system call `number`; -1 and errno on error.
@@ -50,6 +50,22 @@ hook! {
                 errno::kept(start::before_end_of_process);
                 real(number, a, b)
             }
+            libc::SYS_sendmsg => message::send(b as *const msghdr, || real(number, a, b) as ssize_t) as c_long,
+            libc::SYS_recvmsg => message::receive(b as *const msghdr, || real(number, a, b) as ssize_t) as c_long,
+            libc::SYS_sendmmsg => {
+                message::send_many(b as *const mmsghdr, c as c_uint, || real(number, a, b) as c_int).into()
+            }
+            libc::SYS_recvmmsg => {
+                message::receive_many(b as *const mmsghdr, || real(number, a, b) as c_int).into()
+            }
+            libc::SYS_epoll_ctl => epoll::watch(fd, b as c_int, c as c_int, || real(number, a, b) as c_int).into(),
+            libc::SYS_epoll_create1 => epoll::created(real(number, a, b) as c_int).into(),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_epoll_create => epoll::created(real(number, a, b) as c_int).into(),
+            libc::SYS_prctl => {
+                before_prctl(a as c_int);
+                real(number, a, b)
+            }
             libc::SYS_seccomp => {
                 before_sandbox();
                 real(number, a, b)
@@ -70,10 +86,14 @@ hook! {
     /// *Contract:* many options. *Why hooked:* for PR_SET_SECCOMP, after which one of our system calls may be a crime.
     /// *Passes through* everything else. *errno:* of the real call. *Signal safety:* async-signal-safe.
     fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
-        if option == libc::PR_SET_SECCOMP {
-            before_sandbox();
-        }
+        before_prctl(option);
         real::prctl(option, a, b, c, d)
+    }
+}
+
+fn before_prctl(option: c_int) {
+    if option == libc::PR_SET_SECCOMP {
+        before_sandbox();
     }
 }
 
