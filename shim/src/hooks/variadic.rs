@@ -63,11 +63,11 @@ hook! {
             #[cfg(target_arch = "x86_64")]
             libc::SYS_epoll_create => epoll::created(real(number, a, b) as c_int).into(),
             libc::SYS_prctl => {
-                before_prctl(a as c_int);
+                before_prctl(a as c_int, b as c_ulong, c as c_ulong);
                 real(number, a, b)
             }
             libc::SYS_seccomp => {
-                before_sandbox();
+                before_seccomp(a as c_uint, c);
                 real(number, a, b)
             }
             _ => real(number, a, b),
@@ -86,14 +86,25 @@ hook! {
     /// *Contract:* many options. *Why hooked:* for PR_SET_SECCOMP, after which one of our system calls may be a crime.
     /// *Passes through* everything else. *errno:* of the real call. *Signal safety:* async-signal-safe.
     fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
-        before_prctl(option);
+        before_prctl(option, a, b);
         real::prctl(option, a, b, c, d)
     }
 }
 
-fn before_prctl(option: c_int) {
-    if option == libc::PR_SET_SECCOMP {
-        before_sandbox();
+fn before_prctl(option: c_int, mode: c_ulong, filter: c_ulong) {
+    match (option, mode as c_uint) {
+        (libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) => before_sandbox(),
+        (libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER) if filter != 0 => before_sandbox(),
+        _ => {}
+    }
+}
+
+/// What only asks what the kernel can do confines nobody: other operations, and filters without a program.
+fn before_seccomp(operation: c_uint, filter: usize) {
+    match operation {
+        libc::SECCOMP_SET_MODE_STRICT => before_sandbox(),
+        libc::SECCOMP_SET_MODE_FILTER if filter != 0 => before_sandbox(),
+        _ => {}
     }
 }
 
