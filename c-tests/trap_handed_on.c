@@ -1,9 +1,11 @@
 /* Trap 16, descriptors: one open file description under several numbers, or in
  * another process's hands, or in nobody's table while it travels between two. */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -346,6 +348,52 @@ static void descriptor_sent_to_oneself_stays_whole(void **state)
     }
 }
 
+struct malformed {
+    size_t length;
+    size_t space;
+};
+
+/* Control data the kernel refuses, or does not look at: it is asked, and answers. Behind it lies a
+ * page that cannot be read. */
+static void control_data_that_does_not_fit_is_refused(void **state)
+{
+    static const struct malformed malformations[] = {
+        {(size_t)1 << 40, CMSG_SPACE(sizeof(int))},
+        {SIZE_MAX, CMSG_SPACE(sizeof(int))},
+        {CMSG_SPACE(sizeof(int)) + 1, CMSG_SPACE(sizeof(int))},
+        {sizeof(struct cmsghdr) - 1, CMSG_SPACE(sizeof(int))},
+        {0, CMSG_SPACE(sizeof(int))},
+    };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *const place = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int ends[2];
+
+    (void)state;
+    require(place != MAP_FAILED);
+    require(mprotect(place + page, page, PROT_NONE) == 0);
+    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    for (size_t i = 0; i < sizeof(malformations) / sizeof(malformations[0]); i++)
+        for (size_t j = 0; j < POSTS; j++) {
+            const struct malformed *const malformed = &malformations[i];
+            struct parcel parcel;
+            struct cmsghdr *const rights = (struct cmsghdr *)(place + page - malformed->space);
+
+            require_context("%s mode, %s, cmsg_len %zx", test_mode_name(), posts[j].name,
+                            malformed->length);
+            open_parcel(&parcel);
+            parcel.message.msg_hdr.msg_control = rights;
+            parcel.message.msg_hdr.msg_controllen = malformed->space;
+            *rights = (struct cmsghdr){.cmsg_len = malformed->length,
+                                       .cmsg_level = SOL_SOCKET,
+                                       .cmsg_type = SCM_RIGHTS};
+            errno = 0;
+            require(posts[j].send(ends[0], &parcel.message, 0) == -1 && errno == EINVAL);
+        }
+    require(munmap(place, 2 * page) == 0);
+    require(close(ends[0]) == 0);
+    require(close(ends[1]) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest traps[] = {
@@ -356,6 +404,7 @@ int main(void)
         trap(descriptor_sent_to_another_process_is_not_cut_off),
         trap(descriptor_in_flight_is_not_cut_off),
         trap(received_descriptor_lingers),
+        trap(control_data_that_does_not_fit_is_refused),
         trap(descriptor_sent_to_oneself_stays_whole),
     };
 

@@ -1,4 +1,8 @@
 //! sendmsg(2), recvmsg(2) and their plural forms: connections that travel between processes (unix(7), SCM_RIGHTS).
+//!
+//! Messages are looked at before the kernel looks: a descriptor must be known to travel before anybody can receive it. Where the
+//! kernel says EFAULT, for a header or control data that is not there, the program ends instead (liblinger(7), "LIMITATIONS");
+//! asking first would cost a system call for every datagram that carries control data.
 
 use super::hook;
 use crate::fds::{self, Role};
@@ -49,6 +53,9 @@ hook! {
     }
 }
 
+/// The kernel looks at no more (UIO_MAXIOV).
+const MOST_MESSAGES: c_uint = 1024;
+
 /// Sends a message with `real`.
 ///
 /// # Safety
@@ -63,7 +70,7 @@ pub(super) unsafe fn send(message: *const msghdr, real: impl Fn() -> ssize_t) ->
 /// `messages` is null or what sendmmsg(2) requires.
 pub(super) unsafe fn send_many(messages: *const mmsghdr, count: c_uint, real: impl Fn() -> c_int) -> c_int {
     if !messages.is_null() && gate::is_open() {
-        for i in 0..count as usize {
+        for i in 0..count.min(MOST_MESSAGES) as usize {
             // SAFETY: as the caller vouches.
             unsafe { each_descriptor(&raw const (*messages.add(i)).msg_hdr, &mut departs) }
         }
@@ -116,34 +123,44 @@ fn arrived(fd: Fd) {
     }
 }
 
-/// Calls `visit` with every descriptor in the control data of a message.
+/// What precedes the data of one item (cmsg(3)).
+const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
+
+/// Calls `visit` with every descriptor in the control data of a message. It ends where the kernel would end, or refuse: a
+/// length that does not fit is the program's error, and EINVAL.
 ///
 /// # Safety
 /// `message` is null or points to a header whose control buffer is readable.
+#[allow(clippy::unnecessary_cast)] // the types of lengths differ between C libraries
 unsafe fn each_descriptor(message: *const msghdr, visit: &mut dyn FnMut(Fd)) {
     if message.is_null() || !gate::is_open() {
         return;
     }
-    // SAFETY: the CMSG functions stay within the control buffer (cmsg(3)).
+    // SAFETY: as the caller vouches; all that is read lies within the control buffer.
     unsafe {
-        if (*message).msg_controllen == 0 || (*message).msg_control.is_null() {
+        let (control, size) = ((*message).msg_control.cast::<u8>(), (*message).msg_controllen as usize);
+        // More is ENOBUFS.
+        if control.is_null() || size > i32::MAX as usize {
             return;
         }
-        let mut header = libc::CMSG_FIRSTHDR(message);
-        while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+        let mut at = 0usize;
+        while size.saturating_sub(at) >= HEADER_BYTES {
+            let header = control.add(at).cast::<libc::cmsghdr>().read_unaligned();
+            let length = header.cmsg_len as usize;
+            if length < HEADER_BYTES || length > size - at {
+                return;
+            }
+            if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
                 // Asked only now: most control data is something else, and on the way of every datagram.
                 if !core::owned() {
                     return;
                 }
-                let data = libc::CMSG_DATA(header).cast::<c_int>();
-                #[allow(clippy::unnecessary_cast)] // its type differs between C libraries
-                let bytes = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
-                for i in 0..bytes / size_of::<c_int>() {
+                let data = control.add(at + HEADER_BYTES).cast::<c_int>();
+                for i in 0..(length - HEADER_BYTES) / size_of::<c_int>() {
                     visit(data.add(i).read_unaligned());
                 }
             }
-            header = libc::CMSG_NXTHDR(message, header);
+            at += length.next_multiple_of(size_of::<usize>());
         }
     }
 }
