@@ -348,6 +348,29 @@ static void descriptor_sent_to_oneself_stays_whole(void **state)
     }
 }
 
+/* The queue is full, or nobody listens: the connection has not gone anywhere, and the
+ * program that falls back to serving it itself must not lose its response. */
+static void descriptor_that_could_not_be_sent_lingers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < POSTS; i++) {
+        const struct pair pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        int ends[2];
+
+        require_context("%s mode, %s could not send it", test_mode_name(), posts[i].name);
+        require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+        require(close(ends[1]) == 0);
+        errno = 0;
+        require(try_to_send_descriptor(&posts[i], ends[0], pair.server, MSG_NOSIGNAL) == -1);
+        require(errno == EPIPE);
+        require(close(ends[0]) == 0);
+        send_response(pair.server);
+        require(close(pair.server) == 0);
+        prove_fate(plain_close(), pair.client, &before);
+    }
+}
+
 struct malformed {
     size_t length;
     size_t space;
@@ -404,6 +427,7 @@ int main(void)
         trap(descriptor_sent_to_another_process_is_not_cut_off),
         trap(descriptor_in_flight_is_not_cut_off),
         trap(received_descriptor_lingers),
+        trap(descriptor_that_could_not_be_sent_lingers),
         trap(control_data_that_does_not_fit_is_refused),
         trap(descriptor_sent_to_oneself_stays_whole),
     };

@@ -284,11 +284,18 @@ pub(crate) fn duplicate(old: Fd, new: Fd) {
     }
 }
 
-/// A reference was sent to another process.
-pub(crate) fn mark_sent(fd: Fd) {
-    if !facts(fd).none() {
+/// A reference is sent to another process. False where nothing is known of `fd`, or one was before.
+pub(crate) fn mark_sent(fd: Fd) -> bool {
+    let before = facts(fd);
+    if !before.none() {
         update(fd, |f| Facts(f.0 | SENT));
     }
+    !before.none() && !before.sent()
+}
+
+/// It was not sent after all.
+pub(crate) fn unmark_sent(fd: Fd) {
+    update(fd, |f| Facts(f.0 & !SENT));
 }
 
 /// A stream was opened over `fd`, and there is no room to remember it.

@@ -6,7 +6,8 @@
 
 use super::hook;
 use crate::fds::{self, Role};
-use crate::{gate, real};
+use crate::{errno, gate, real};
+use ::core::sync::atomic::{fence, AtomicU32, Ordering};
 use engine::engine as core;
 use engine::family;
 use engine::sys::{self, Fd};
@@ -53,29 +54,55 @@ hook! {
     }
 }
 
-/// The kernel looks at no more (UIO_MAXIOV).
-const MOST_MESSAGES: c_uint = 1024;
-
 /// Sends a message with `real`.
 ///
 /// # Safety
 /// `message` is null or what sendmsg(2) requires.
 pub(super) unsafe fn send(message: *const msghdr, real: impl Fn() -> ssize_t) -> ssize_t {
+    let mut departures = Departures::new();
     // SAFETY: as the caller vouches.
-    unsafe { each_descriptor(message, &mut departs) }
-    real()
+    unsafe { each_descriptor(message, &mut |fd| departures.begin(fd)) }
+    let sent = real();
+    if sent < 0 && departures.count > 0 {
+        // SAFETY: as before.
+        errno::kept(|| unsafe { each_descriptor(message, &mut |fd| departures.revoke(fd)) });
+    }
+    sent
 }
+
+/// The kernel looks at no more (UIO_MAXIOV).
+const MOST_MESSAGES: c_uint = 1024;
 
 /// # Safety
 /// `messages` is null or what sendmmsg(2) requires.
 pub(super) unsafe fn send_many(messages: *const mmsghdr, count: c_uint, real: impl Fn() -> c_int) -> c_int {
-    if !messages.is_null() && gate::is_open() {
-        for i in 0..count.min(MOST_MESSAGES) as usize {
-            // SAFETY: as the caller vouches.
-            unsafe { each_descriptor(&raw const (*messages.add(i)).msg_hdr, &mut departs) }
-        }
+    if messages.is_null() || !gate::is_open() {
+        return real();
     }
-    real()
+    let count = count.min(MOST_MESSAGES) as usize;
+    // SAFETY: as the caller vouches.
+    let message = |i: usize| unsafe { &raw const (*messages.add(i)).msg_hdr };
+    let mut departures = Departures::new();
+    for i in 0..count {
+        // SAFETY: as above.
+        unsafe { each_descriptor(message(i), &mut |fd| departures.begin(fd)) }
+    }
+    let sent = real();
+    let first_unsent = usize::try_from(sent).unwrap_or(0);
+    if first_unsent < count && departures.count > 0 {
+        errno::kept(|| {
+            for i in 0..count {
+                let visit: &mut dyn FnMut(Fd) = if i < first_unsent {
+                    &mut |_| departures.skip()
+                } else {
+                    &mut |fd| departures.revoke(fd)
+                };
+                // SAFETY: as above.
+                unsafe { each_descriptor(message(i), visit) }
+            }
+        });
+    }
+    sent
 }
 
 /// Receives a message with `real`.
@@ -104,13 +131,67 @@ pub(super) unsafe fn receive_many(messages: *const mmsghdr, real: impl Fn() -> c
     received
 }
 
-fn departs(fd: Fd) {
-    fds::mark_sent(fd);
-    if fds::facts(fd).connection() {
-        if let Ok(identity) = sys::identity(fd) {
-            family::departs(identity.inode);
+/// Goes up with every descriptor that is about to be sent.
+static DEPARTURES: AtomicU32 = AtomicU32::new(0);
+
+/// The descriptors of one call that sends, in order.
+struct Departures {
+    /// What [`DEPARTURES`] is if nobody else counted meanwhile.
+    counted: u32,
+    count: usize,
+    /// Which of them were marked here and not before; those beyond stay marked, which costs their connection the drain.
+    marked: [u64; 4],
+    revoked: usize,
+}
+
+impl Departures {
+    fn new() -> Departures {
+        Departures { counted: 0, count: 0, marked: [0; 4], revoked: 0 }
+    }
+
+    fn begin(&mut self, fd: Fd) {
+        let others = DEPARTURES.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.counted = if self.count == 0 { others } else { self.counted }.wrapping_add(1);
+        if fds::mark_sent(fd) {
+            if let Some(word) = self.marked.get_mut(self.count / 64) {
+                *word |= 1 << (self.count % 64);
+            }
+        }
+        self.count += 1;
+        if let Some(inode) = inode_of_connection(fd) {
+            family::departs(inode);
         }
     }
+
+    /// The next one was not sent.
+    fn revoke(&mut self, fd: Fd) {
+        let marked =
+            self.marked.get(self.revoked / 64).is_some_and(|word| word >> (self.revoked % 64) & 1 != 0);
+        self.revoked += 1;
+        if let Some(inode) = inode_of_connection(fd) {
+            family::arrived(inode);
+        }
+        if !marked {
+            return;
+        }
+        fds::unmark_sent(fd);
+        // Another thread may be sending the same connection, and have found it marked. It counts before it marks, so it is seen
+        // here or its mark stands.
+        fence(Ordering::SeqCst);
+        if DEPARTURES.load(Ordering::SeqCst) != self.counted {
+            fds::mark_sent(fd);
+        }
+    }
+
+    /// The next one was sent.
+    fn skip(&mut self) {
+        self.revoked += 1;
+    }
+}
+
+fn inode_of_connection(fd: Fd) -> Option<u64> {
+    fds::facts(fd).connection().then(|| sys::identity(fd).ok()).flatten().map(|identity| identity.inode)
 }
 
 fn arrived(fd: Fd) {
