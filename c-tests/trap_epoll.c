@@ -166,6 +166,38 @@ static void set_under_another_number_sees_no_ghost(void **state)
     }
 }
 
+/* The set lives on under another number; its own is another set's, which may even have the
+ * same connection. */
+static void set_whose_number_is_reused_sees_no_ghost(void **state)
+{
+    (void)state;
+    for (int in_both = 0; in_both <= 1; in_both++)
+        BY_EACH_WAY(way) {
+            const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+            const struct netcounters before = netcounters_now();
+            const int number = epoll_create1(EPOLL_CLOEXEC);
+            const int other = fcntl(number, F_DUPFD_CLOEXEC, 0);
+
+            watch(number, witness.server, EPOLLIN, WITNESS);
+            watch(number, pair.server, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
+            require(close(number) == 0);
+            require(epoll_create1(EPOLL_CLOEXEC) == number);
+            if (in_both)
+                watch(number, pair.server, EPOLLIN, CONNECTION);
+            send_response(pair.server);
+            require(way->let_go(pair.server) == 0);
+            stir(pair.client);
+            require_only_the_witness(other, &witness);
+            prove_fate(way, pair.client, &before);
+            require_only_the_witness(other, &witness);
+            require(close(other) == 0);
+            require(close(number) == 0);
+            require(close(witness.client) == 0);
+            require(close(witness.server) == 0);
+            require_nothing_lingers();
+        }
+}
+
 static void change(int set, int operation, int fd, int expected_errno)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = REUSED};
@@ -268,6 +300,7 @@ int main(void)
         trap(several_sets_see_no_ghost),
         trap(registration_by_syscall_sees_no_ghost),
         trap(set_under_another_number_sees_no_ghost),
+        trap(set_whose_number_is_reused_sees_no_ghost),
         trap(reused_number_starts_clean_in_the_same_set),
         trap(thread_waiting_in_epoll_is_not_woken_by_a_ghost),
     };
