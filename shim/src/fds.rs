@@ -259,6 +259,13 @@ pub(crate) fn set_role(fd: Fd, role: Role) {
     update(fd, |f| f.with_role(role));
 }
 
+/// `fd` is about to listen: for what, is asked anew.
+pub(crate) fn forget_listener(fd: Fd) {
+    if matches!(facts(fd).role(), Role::TcpListener | Role::OtherListener) {
+        set_role(fd, Role::Unknown);
+    }
+}
+
 /// Another number for what `fd` refers to is about to be made: whoever closes `fd` from now on must not take it for the only one.
 pub(crate) fn before_duplicate(fd: Fd) {
     if facts(fd).connection() {

@@ -33,6 +33,10 @@ hook! {
                 accept::after_accept(fd, accepted as c_int, forks);
                 accepted
             }
+            libc::SYS_listen => {
+                fds::forget_listener(fd);
+                real(number, a, b)
+            }
             libc::SYS_connect => {
                 connect::before_connect(fd);
                 real(number, a, b)
