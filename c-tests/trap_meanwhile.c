@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -123,25 +125,39 @@ static int next_free_number(void)
     return next;
 }
 
+typedef int spawn(int *number, const char *path, const posix_spawn_file_actions_t *actions,
+                  const posix_spawnattr_t *attributes, char *const *arguments,
+                  char *const *environment);
+
+/* pidfd_spawn() has a descriptor where this has a number of a process. */
+static const char *const spawns[] = {"posix_spawn", "pidfd_spawn"};
+
+enum { SPAWNS = sizeof(spawns) / sizeof(spawns[0]) };
+
 /* A program that inherits `number` and answers on it when told to by a pipe. */
-static pid_t start_a_holder(int *go)
+static int start_a_holder(const char *by)
 {
-    int pipe_ends[2];
+    int pipe_ends[2], child = -1;
     char command[64];
     char *const arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
-    pid_t pid;
+    spawn *start;
 
+    /* Not by its name: this machine's libc need not have it. */
+    *(void **)&start = dlsym(RTLD_DEFAULT, by);
+    require(start != NULL);
     require(pipe2(pipe_ends, O_CLOEXEC) == 0);
-    *go = pipe_ends[1];
     require(fcntl(pipe_ends[0], F_SETFD, 0) == 0);
     number = next_free_number();
     snprintf(command, sizeof(command), "read go <&%d; printf tail >&%d", pipe_ends[0], number);
-    require(posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ) == 0);
+    require(start(&child, "/bin/sh", NULL, NULL, arguments, environ) == 0);
+    require(child > 0);
+    if (strcmp(by, "pidfd_spawn") == 0)
+        require(close(child) == 0);
     require(close(pipe_ends[0]) == 0);
-    return pid;
+    return pipe_ends[1];
 }
 
-static void require_the_holder_answers(pid_t pid, int go, int client)
+static void require_the_holder_answers(int go, int client)
 {
     char tail[5];
 
@@ -151,45 +167,39 @@ static void require_the_holder_answers(pid_t pid, int go, int client)
     require(write(go, "go\n", 3) == 3);
     require(close(go) == 0);
     require(recv(client, tail, 4, MSG_WAITALL) == 4);
-    require_exits_cleanly(pid);
+    reap_adopted();
     require(close(client) == 0);
+}
+
+static void start_a_program_meanwhile(const struct way *way, bool close_before_it_returns)
+{
+    for (size_t i = 0; way == plain_close() && i < SPAWNS; i++) {
+        require_context("%s mode, %s()", test_mode_name(), spawns[i]);
+        host_open(&host, FAMILY_IPV4);
+        const int client = host_connect(&host);
+
+        meanwhile("before_the_kernel", accept_number);
+        let_go_by = way;
+        if (close_before_it_returns)
+            meanwhile("after_the_kernel", let_go_of_number);
+        const int go = start_a_holder(spawns[i]);
+
+        require(close_before_it_returns || close(number) == 0);
+        require_the_holder_answers(go, client);
+        host_close(&host);
+    }
 }
 
 /* What fork and its kin count before the kernel copies the table is not yet true. */
 static void accepted_while_a_program_is_started(const struct way *way)
 {
-    int go;
-
-    if (way != plain_close())
-        return;
-    host_open(&host, FAMILY_IPV4);
-    const int client = host_connect(&host);
-
-    meanwhile("before_the_kernel", accept_number);
-    const pid_t pid = start_a_holder(&go);
-
-    require(close(number) == 0);
-    require_the_holder_answers(pid, go, client);
-    host_close(&host);
+    start_a_program_meanwhile(way, false);
 }
 
 /* The program runs, and the call that started it has not returned. */
 static void closed_while_a_program_is_started(const struct way *way)
 {
-    int go;
-
-    if (way != plain_close())
-        return;
-    host_open(&host, FAMILY_IPV4);
-    const int client = host_connect(&host);
-
-    meanwhile("before_the_kernel", accept_number);
-    let_go_by = way;
-    meanwhile("after_the_kernel", let_go_of_number);
-    const pid_t pid = start_a_holder(&go);
-
-    require_the_holder_answers(pid, go, client);
-    host_close(&host);
+    start_a_program_meanwhile(way, true);
 }
 
 static struct setting stopping;

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void (*before_the_kernel)(void);
@@ -87,6 +88,23 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
     run_once(&before_the_kernel);
     const int result = next(pid, path, actions, attributes, arguments, environment);
 
+    run_once(&after_the_kernel);
+    return result;
+}
+
+/* For a libc that has none: what glibc 2.39 and later have. */
+int pidfd_spawn(int *pidfd, const char *path, const posix_spawn_file_actions_t *actions,
+                const posix_spawnattr_t *attributes, char *const *arguments,
+                char *const *environment)
+{
+    pid_t pid;
+
+    NEXT(posix_spawn);
+    run_once(&before_the_kernel);
+    const int result = next(&pid, path, actions, attributes, arguments, environment);
+
+    if (result == 0)
+        *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     run_once(&after_the_kernel);
     return result;
 }

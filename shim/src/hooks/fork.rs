@@ -60,6 +60,28 @@ hook! {
 }
 
 hook! {
+    /// As [`posix_spawn`], with a descriptor of the child in place of its number. *Optional:* glibc 2.39.
+    fn pidfd_spawn(pidfd: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
+        or_error_number(counted(|| real::pidfd_spawn(pidfd, path, actions, attributes, argv, envp)))
+    }
+}
+
+hook! {
+    /// As [`pidfd_spawn`], looking for the program in PATH.
+    fn pidfd_spawnp(pidfd: *mut c_int, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
+        or_error_number(counted(|| real::pidfd_spawnp(pidfd, file, actions, attributes, argv, envp)))
+    }
+}
+
+/// These functions return their errors; where there is no such function, -1 came from our side.
+fn or_error_number(result: c_int) -> c_int {
+    if result < 0 {
+        return libc::ENOSYS;
+    }
+    result
+}
+
+hook! {
     /// *Contract:* runs a command and waits for it. *Why hooked:* as posix_spawn: the command may leave a process
     /// behind. A cancellation point: a thread cancelled here leaves every later connection to be looked for elsewhere first.
     fn system(command: *const c_char) -> c_int {
