@@ -39,7 +39,8 @@ bears_sanitizer() {
     # They forbid themselves system calls the runtimes make.
     *address-*-way_sandbox | *thread-*-way_sandbox) return 1 ;;
     # They preload other libraries before the runtime, and a program built with its own.
-    *address-*-way_stacked | *thread-*-way_stacked | *address-*-way_constructor | rust-thread-*-way_constructor) return 1 ;;
+    *address-*-way_stacked | *thread-*-way_stacked | *address-*-way_constructor | rust-thread-*-way_constructor | \
+        *address-*-trap_meanwhile | *thread-*-trap_meanwhile) return 1 ;;
     # The shell they start has no runtime, or does not bear one.
     thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn | \
         rust-*-way_private_inheritance) return 1 ;;

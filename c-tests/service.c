@@ -21,6 +21,7 @@ struct start {
     const char *name;
     int listener;   /* -1: none */
     int connection; /* -1: 0, 1 and 2 are the test's */
+    bool activated; /* the environment says that systemd passed what is on 3 */
     const char *setting;
 };
 
@@ -38,6 +39,13 @@ static void become(const struct start *start, const struct line *line)
         dup2(listener, SERVICE_LISTENER);
     for (int fd = STDIN_FILENO; start->connection >= 0 && fd <= STDERR_FILENO; fd++)
         dup2(connection, fd);
+    if (start->activated) {
+        char pid[16];
+
+        snprintf(pid, sizeof(pid), "%d", getpid());
+        setenv("LISTEN_PID", pid, 1);
+        setenv("LISTEN_FDS", "1", 1);
+    }
     if (start->setting)
         putenv((char *)start->setting);
     bound_lifetime();
@@ -65,14 +73,22 @@ static void start_with_line(struct child *child, const struct start *start)
 void service_start(struct child *child, const char *name, const struct host *host,
                    const char *setting)
 {
-    const struct start start = {own_program(), name, host->listener, -1, setting};
+    const struct start start = {own_program(), name, host->listener, -1, false, setting};
 
     start_with_line(child, &start);
 }
 
 void service_start_on(struct child *child, const char *name, int connection)
 {
-    const struct start start = {own_program(), name, -1, connection, NULL};
+    const struct start start = {own_program(), name, -1, connection, false, NULL};
+
+    start_with_line(child, &start);
+}
+
+void service_start_activated(struct child *child, const char *name, int passed,
+                             const char *setting)
+{
+    const struct start start = {own_program(), name, passed, -1, true, setting};
 
     start_with_line(child, &start);
 }
@@ -80,7 +96,7 @@ void service_start_on(struct child *child, const char *name, int connection)
 void program_start(struct child *child, const char *path, const struct host *host,
                    const char *setting)
 {
-    const struct start start = {path, NULL, host->listener, -1, setting};
+    const struct start start = {path, NULL, host->listener, -1, false, setting};
 
     start_with_line(child, &start);
 }

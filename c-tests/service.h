@@ -20,6 +20,9 @@ struct service {
 void service_start(struct child *child, const char *name, const struct host *host,
                    const char *setting);
 void service_start_on(struct child *child, const char *name, int connection);
+/* As systemd does it: `passed` is on 3, and the environment says so (sd_listen_fds(3)). */
+void service_start_activated(struct child *child, const char *name, int passed,
+                             const char *setting);
 
 /* As service_start(), but another program, which finds the listener and the line
  * where a service does. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "deadline.h"
@@ -111,6 +113,33 @@ static void several_sets_see_no_ghost(void **state)
     prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP, 4);
 }
 
+/* Event loops that want a call their libc did not have yet make it themselves. */
+static void registration_by_syscall_sees_no_ghost(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        const int set = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP,
+                                    .data.u64 = CONNECTION};
+
+        require(set >= 0);
+        watch(set, witness.server, EPOLLIN, WITNESS);
+        require(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, pair.server, &event) == 0);
+        send_response(pair.server);
+        require(way->let_go(pair.server) == 0);
+        stir(pair.client);
+        require_only_the_witness(set, &witness);
+        prove_fate(way, pair.client, &before);
+        require_only_the_witness(set, &witness);
+        require(close(set) == 0);
+        require(close(witness.client) == 0);
+        require(close(witness.server) == 0);
+        require_nothing_lingers();
+    }
+}
+
 /* The set is reached through another number than the one it was registered by. */
 static void set_under_another_number_sees_no_ghost(void **state)
 {
@@ -135,6 +164,38 @@ static void set_under_another_number_sees_no_ghost(void **state)
         require(close(witness.server) == 0);
         require_nothing_lingers();
     }
+}
+
+/* The set lives on under another number; its own is another set's, which may even have the
+ * same connection. */
+static void set_whose_number_is_reused_sees_no_ghost(void **state)
+{
+    (void)state;
+    for (int in_both = 0; in_both <= 1; in_both++)
+        BY_EACH_WAY(way) {
+            const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
+            const struct netcounters before = netcounters_now();
+            const int number = epoll_create1(EPOLL_CLOEXEC);
+            const int other = fcntl(number, F_DUPFD_CLOEXEC, 0);
+
+            watch(number, witness.server, EPOLLIN, WITNESS);
+            watch(number, pair.server, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
+            require(close(number) == 0);
+            require(epoll_create1(EPOLL_CLOEXEC) == number);
+            if (in_both)
+                watch(number, pair.server, EPOLLIN, CONNECTION);
+            send_response(pair.server);
+            require(way->let_go(pair.server) == 0);
+            stir(pair.client);
+            require_only_the_witness(other, &witness);
+            prove_fate(way, pair.client, &before);
+            require_only_the_witness(other, &witness);
+            require(close(other) == 0);
+            require(close(number) == 0);
+            require(close(witness.client) == 0);
+            require(close(witness.server) == 0);
+            require_nothing_lingers();
+        }
 }
 
 static void change(int set, int operation, int fd, int expected_errno)
@@ -237,7 +298,9 @@ int main(void)
         trap(oneshot_registration_sees_no_ghost),
         trap(registration_for_nothing_sees_no_ghost),
         trap(several_sets_see_no_ghost),
+        trap(registration_by_syscall_sees_no_ghost),
         trap(set_under_another_number_sees_no_ghost),
+        trap(set_whose_number_is_reused_sees_no_ghost),
         trap(reused_number_starts_clean_in_the_same_set),
         trap(thread_waiting_in_epoll_is_not_woken_by_a_ghost),
     };

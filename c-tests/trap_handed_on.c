@@ -1,10 +1,13 @@
 /* Trap 16, descriptors: one open file description under several numbers, or in
  * another process's hands, or in nobody's table while it travels between two. */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "children.h"
@@ -89,35 +92,119 @@ static void fdopen_of_a_dup_keeps_the_connection(void **state)
     }
 }
 
-/* unix(7): SCM_RIGHTS. */
-static void send_descriptor(int over, int fd)
+/* unix(7): SCM_RIGHTS. A message with one descriptor, or room for it. */
+struct parcel {
+    char byte;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct iovec body;
+    struct mmsghdr message;
+};
+
+static void open_parcel(struct parcel *parcel)
 {
-    char byte = 'd', control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec body = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &body, .msg_iovlen = 1,
-                             .msg_control = control, .msg_controllen = sizeof(control)};
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    *parcel = (struct parcel){.byte = 'd'};
+    parcel->body = (struct iovec){.iov_base = &parcel->byte, .iov_len = 1};
+    parcel->message.msg_hdr =
+        (struct msghdr){.msg_iov = &parcel->body, .msg_iovlen = 1, .msg_control = parcel->control,
+                        .msg_controllen = sizeof(parcel->control)};
+}
+
+/* One function each that sends, and one that receives, with -1 or more than 0. */
+struct post {
+    const char *name;
+    long (*send)(int over, struct mmsghdr *message, int flags);
+    long (*receive)(int over, struct mmsghdr *message);
+};
+
+static long send_one(int over, struct mmsghdr *message, int flags)
+{
+    return sendmsg(over, &message->msg_hdr, flags);
+}
+
+static long send_many(int over, struct mmsghdr *message, int flags)
+{
+    return sendmmsg(over, message, 1, flags);
+}
+
+static long send_one_by_syscall(int over, struct mmsghdr *message, int flags)
+{
+    return syscall(SYS_sendmsg, over, &message->msg_hdr, flags);
+}
+
+static long send_many_by_syscall(int over, struct mmsghdr *message, int flags)
+{
+    return syscall(SYS_sendmmsg, over, message, 1, flags);
+}
+
+static long receive_one(int over, struct mmsghdr *message)
+{
+    return recvmsg(over, &message->msg_hdr, MSG_CMSG_CLOEXEC);
+}
+
+static long receive_many(int over, struct mmsghdr *message)
+{
+    return recvmmsg(over, message, 1, MSG_CMSG_CLOEXEC, NULL);
+}
+
+static long receive_one_by_syscall(int over, struct mmsghdr *message)
+{
+    return syscall(SYS_recvmsg, over, &message->msg_hdr, MSG_CMSG_CLOEXEC);
+}
+
+static long receive_many_by_syscall(int over, struct mmsghdr *message)
+{
+    return syscall(SYS_recvmmsg, over, message, 1, MSG_CMSG_CLOEXEC, NULL);
+}
+
+static const struct post posts[] = {
+    {"sendmsg", send_one, receive_one},
+    {"sendmmsg", send_many, receive_many},
+    {"SYS_sendmsg", send_one_by_syscall, receive_one_by_syscall},
+    {"SYS_sendmmsg", send_many_by_syscall, receive_many_by_syscall},
+};
+
+enum { POSTS = sizeof(posts) / sizeof(posts[0]) };
+
+static long try_to_send_descriptor(const struct post *post, int over, int fd, int flags)
+{
+    struct parcel parcel;
+
+    open_parcel(&parcel);
+    struct cmsghdr *const rights = CMSG_FIRSTHDR(&parcel.message.msg_hdr);
 
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-    require(sendmsg(over, &message, 0) == 1);
+    return post->send(over, &parcel.message, flags);
+}
+
+static void send_descriptor_by(const struct post *post, int over, int fd)
+{
+    require(try_to_send_descriptor(post, over, fd, 0) == 1);
+}
+
+static int receive_descriptor_by(const struct post *post, int over)
+{
+    struct parcel parcel;
+    int fd;
+
+    open_parcel(&parcel);
+    require(wait_for(over, POLLIN, GENEROUS_MS) & POLLIN);
+    require(post->receive(over, &parcel.message) == 1);
+    require(CMSG_FIRSTHDR(&parcel.message.msg_hdr) != NULL);
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&parcel.message.msg_hdr)), sizeof(fd));
+    return fd;
+}
+
+static void send_descriptor(int over, int fd)
+{
+    send_descriptor_by(&posts[0], over, fd);
 }
 
 static int receive_descriptor(int over)
 {
-    char byte, control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec body = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &body, .msg_iovlen = 1,
-                             .msg_control = control, .msg_controllen = sizeof(control)};
-    int fd;
-
-    require(wait_for(over, POLLIN, GENEROUS_MS) & POLLIN);
-    require(recvmsg(over, &message, MSG_CMSG_CLOEXEC) == 1);
-    require(CMSG_FIRSTHDR(&message) != NULL);
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-    return fd;
+    return receive_descriptor_by(&posts[0], over);
 }
 
 struct courier {
@@ -190,16 +277,16 @@ static void descriptor_sent_to_another_process_is_not_cut_off(void **state)
 
 /* Between send and receive no process's table has it: a search for another holder
  * finds none, and still it must not be shut down. */
-static void descriptor_in_flight_is_not_cut_off(void **state)
+static void stay_whole_in_flight(const struct post *post)
 {
     struct courier courier;
     struct child child;
 
-    (void)state;
     open_courier(&courier, &child);
     const struct pair pair = pair_open(FAMILY_IPV4);
 
-    send_descriptor(courier.ends[0], pair.server);
+    require_context("%s mode, in flight by %s", test_mode_name(), post->name);
+    send_descriptor_by(post, courier.ends[0], pair.server);
     require(close(pair.server) == 0);
     require_no_fin(pair.client);
     line_tell(&child.line, 'r');
@@ -207,6 +294,36 @@ static void descriptor_in_flight_is_not_cut_off(void **state)
     require_child_serves(&child, pair.client);
     child_reap(&child);
     require(close(courier.ends[0]) == 0);
+}
+
+static void descriptor_in_flight_is_not_cut_off(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < POSTS; i++)
+        stay_whole_in_flight(&posts[i]);
+}
+
+/* Whichever call received it, it is a server's connection from then on. */
+static void received_descriptor_lingers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < POSTS; i++) {
+        struct courier courier;
+        const struct pair pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+
+        require_context("%s mode, received after %s", test_mode_name(), posts[i].name);
+        require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, courier.ends) == 0);
+        send_descriptor_by(&posts[i], courier.ends[0], pair.server);
+        require(close(pair.server) == 0);
+        const int received = receive_descriptor_by(&posts[i], courier.ends[1]);
+
+        send_response(received);
+        require(close(received) == 0);
+        prove_fate(plain_close(), pair.client, &before);
+        require(close(courier.ends[0]) == 0);
+        require(close(courier.ends[1]) == 0);
+    }
 }
 
 /* Received and never forwarded: the last holder's close should linger like any. */
@@ -231,6 +348,75 @@ static void descriptor_sent_to_oneself_stays_whole(void **state)
     }
 }
 
+/* The queue is full, or nobody listens: the connection has not gone anywhere, and the
+ * program that falls back to serving it itself must not lose its response. */
+static void descriptor_that_could_not_be_sent_lingers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < POSTS; i++) {
+        const struct pair pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+        int ends[2];
+
+        require_context("%s mode, %s could not send it", test_mode_name(), posts[i].name);
+        require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+        require(close(ends[1]) == 0);
+        errno = 0;
+        require(try_to_send_descriptor(&posts[i], ends[0], pair.server, MSG_NOSIGNAL) == -1);
+        require(errno == EPIPE);
+        require(close(ends[0]) == 0);
+        send_response(pair.server);
+        require(close(pair.server) == 0);
+        prove_fate(plain_close(), pair.client, &before);
+    }
+}
+
+struct malformed {
+    size_t length;
+    size_t space;
+};
+
+/* Control data the kernel refuses, or does not look at: it is asked, and answers. Behind it lies a
+ * page that cannot be read. */
+static void control_data_that_does_not_fit_is_refused(void **state)
+{
+    static const struct malformed malformations[] = {
+        {(size_t)1 << 40, CMSG_SPACE(sizeof(int))},
+        {SIZE_MAX, CMSG_SPACE(sizeof(int))},
+        {CMSG_SPACE(sizeof(int)) + 1, CMSG_SPACE(sizeof(int))},
+        {sizeof(struct cmsghdr) - 1, CMSG_SPACE(sizeof(int))},
+        {0, CMSG_SPACE(sizeof(int))},
+    };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *const place = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int ends[2];
+
+    (void)state;
+    require(place != MAP_FAILED);
+    require(mprotect(place + page, page, PROT_NONE) == 0);
+    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    for (size_t i = 0; i < sizeof(malformations) / sizeof(malformations[0]); i++)
+        for (size_t j = 0; j < POSTS; j++) {
+            const struct malformed *const malformed = &malformations[i];
+            struct parcel parcel;
+            struct cmsghdr *const rights = (struct cmsghdr *)(place + page - malformed->space);
+
+            require_context("%s mode, %s, cmsg_len %zx", test_mode_name(), posts[j].name,
+                            malformed->length);
+            open_parcel(&parcel);
+            parcel.message.msg_hdr.msg_control = rights;
+            parcel.message.msg_hdr.msg_controllen = malformed->space;
+            *rights = (struct cmsghdr){.cmsg_len = malformed->length,
+                                       .cmsg_level = SOL_SOCKET,
+                                       .cmsg_type = SCM_RIGHTS};
+            errno = 0;
+            require(posts[j].send(ends[0], &parcel.message, 0) == -1 && errno == EINVAL);
+        }
+    require(munmap(place, 2 * page) == 0);
+    require(close(ends[0]) == 0);
+    require(close(ends[1]) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest traps[] = {
@@ -240,6 +426,9 @@ int main(void)
         trap(fdopen_of_a_dup_keeps_the_connection),
         trap(descriptor_sent_to_another_process_is_not_cut_off),
         trap(descriptor_in_flight_is_not_cut_off),
+        trap(received_descriptor_lingers),
+        trap(descriptor_that_could_not_be_sent_lingers),
+        trap(control_data_that_does_not_fit_is_refused),
         trap(descriptor_sent_to_oneself_stays_whole),
     };
 

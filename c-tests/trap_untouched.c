@@ -1,6 +1,7 @@
 /* Trap 24: what is no accepted TCP connection is closed as ever: the same result,
  * the same errno, and the same effect before close() returns. */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "deadline.h"
@@ -80,6 +82,52 @@ static void accepted_unix_connection_with_unread_input_still_resets(void **state
         require(send(client, "unread", 6, 0) == 6);
         let_go_at_once(way, server);
         require(recv(client, &byte, 1, MSG_DONTWAIT) == -1 && errno == ECONNRESET);
+        let_go_at_once(way, client);
+        let_go_at_once(way, listener);
+    }
+}
+
+/* dlsym(3) in libc alone: past every hook, as a program's own system call is. */
+static void close_past_the_hooks(int fd)
+{
+    void *const libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    int (*real_close)(int);
+
+    require(libc != NULL);
+    *(void **)&real_close = dlsym(libc, "close");
+    require(real_close != NULL);
+    require(real_close(fd) == 0);
+    require(dlclose(libc) == 0);
+}
+
+/* What was known of the TCP listener that had the number does not stand for a Unix one. */
+static void unix_listener_under_a_tcp_listeners_number_stays_unix(void **state)
+{
+    (void)state;
+    BY_EACH_WAY(way) {
+        struct sockaddr_un nameless = {.sun_family = AF_UNIX};
+        socklen_t length = sizeof(nameless);
+        struct host host;
+
+        host_open(&host, FAMILY_IPV4);
+        const int first = host_connect(&host);
+
+        require(close(host_accept(&host)) == 0);
+        require(close(first) == 0);
+        require_nothing_lingers();
+        close_past_the_hooks(host.listener);
+        const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        require(listener == host.listener);
+        /* unix(7), "Autobind feature". */
+        require(bind(listener, (struct sockaddr *)&nameless, sizeof(sa_family_t)) == 0);
+        require(getsockname(listener, (struct sockaddr *)&nameless, &length) == 0);
+        require(listen(listener, 1) == 0);
+        require(connect(client, (struct sockaddr *)&nameless, length) == 0);
+        let_go_at_once(way, accept(listener, NULL, NULL));
+        errno = 0;
+        require(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
         let_go_at_once(way, client);
         let_go_at_once(way, listener);
     }
@@ -220,6 +268,7 @@ int main(void)
         trap(pipe_reader_sees_the_end_at_once),
         trap(unix_peer_sees_the_end_at_once),
         trap(accepted_unix_connection_with_unread_input_still_resets),
+        trap(unix_listener_under_a_tcp_listeners_number_stays_unix),
         trap(listener_refuses_at_once),
         trap(connection_never_accepted_is_reset_with_its_listener),
         trap(udp_port_is_free_at_once),

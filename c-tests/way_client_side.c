@@ -1,6 +1,7 @@
 /* LINGER_SIDE=both: connections the program opened linger like those it accepted, unless
  * somebody else may hold them. What became of a socket between socket(2) and connect(2)
  * the shim cannot know. */
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -100,6 +101,43 @@ static void a_child_from_before_connect_keeps_the_connection(const struct way *w
     require(close(pair.client) == 0);
 }
 
+/* UDP and Unix sockets connect, too: their close is the end at once. */
+static void other_clients_are_left_alone(const struct way *way)
+{
+    struct sockaddr_storage address = {.ss_family = AF_INET}, own;
+    socklen_t length = sizeof(struct sockaddr_in);
+    const int peer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    require(bind(peer, (struct sockaddr *)&address, length) == 0);
+    require(getsockname(peer, (struct sockaddr *)&address, &length) == 0);
+    require(connect(client, (struct sockaddr *)&address, length) == 0);
+    require(getsockname(client, (struct sockaddr *)&own, &length) == 0);
+    require(way->let_go(client) == 0);
+    client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    require(bind(client, (struct sockaddr *)&own, length) == 0);
+    require(close(client) == 0);
+    require(close(peer) == 0);
+
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address = (struct sockaddr_storage){.ss_family = AF_UNIX};
+    /* unix(7), "Autobind feature". */
+    require(bind(listener, (struct sockaddr *)&address, sizeof(sa_family_t)) == 0);
+    require(listen(listener, 1) == 0);
+    length = sizeof(address);
+    require(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+    client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(connect(client, (struct sockaddr *)&address, length) == 0);
+    const int server = accept(listener, NULL, NULL);
+
+    require(way->let_go(client) == 0);
+    errno = 0;
+    require(send(server, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+    require(close(server) == 0);
+    require(close(listener) == 0);
+}
+
 /* Without the setting it is left alone, and loses, by close(). */
 static void by_default_it_is_left_alone(void **state)
 {
@@ -115,12 +153,14 @@ int main(int count, char **arguments)
         SCENARIO(an_opened_connection_lingers),
         SCENARIO(a_number_from_before_connect_keeps_the_connection),
         SCENARIO(a_child_from_before_connect_keeps_the_connection),
+        SCENARIO(other_clients_are_left_alone),
         {0},
     };
     const struct CMUnitTest traps[] = {
         fresh_trap(an_opened_connection_lingers, BOTH_SIDES),
         fresh_trap(a_number_from_before_connect_keeps_the_connection, BOTH_SIDES),
         fresh_trap(a_child_from_before_connect_keeps_the_connection, BOTH_SIDES),
+        fresh_trap(other_clients_are_left_alone, BOTH_SIDES),
         trap(by_default_it_is_left_alone),
     };
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -64,6 +65,11 @@ static const int server_calls[] = {
 static void install_by_prctl(struct sock_fprog *program)
 {
     require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0);
+}
+
+static void install_by_syscall_of_prctl(struct sock_fprog *program)
+{
+    require(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0);
 }
 
 static void install_by_syscall(struct sock_fprog *program)
@@ -194,6 +200,8 @@ static const struct confinement confinements[] = {
     {"prctl(), a worker, lingering", install_by_prctl, false, true},
     {"prctl(), a server", install_by_prctl, true, false},
     {"prctl(), a server, lingering", install_by_prctl, true, true},
+    {"SYS_prctl, a worker, lingering", install_by_syscall_of_prctl, false, true},
+    {"SYS_prctl, a server, lingering", install_by_syscall_of_prctl, true, true},
     {"seccomp(), a worker", install_by_syscall, false, false},
     {"seccomp(), a worker, lingering", install_by_syscall, false, true},
     {"seccomp(), a server, lingering", install_by_syscall, true, true},
@@ -202,9 +210,88 @@ static const struct confinement confinements[] = {
     {"seccomp() with TSYNC, a server, lingering", install_for_all_threads, true, true},
 };
 
-int main(void)
+/* What libseccomp and others do to learn what the kernel has: nobody is confined by it. */
+static void ask_for_actions(void)
 {
-    struct CMUnitTest traps[LENGTH(confinements)];
+    unsigned action = SECCOMP_RET_ERRNO;
+    struct seccomp_notif_sizes sizes;
+
+    require(syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0);
+    require(syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0);
+}
+
+static void ask_for_flags(void)
+{
+    require(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, NULL) == -1);
+    require(errno == EFAULT);
+}
+
+static void ask_for_filters(void)
+{
+    require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) == -1 && errno == EFAULT);
+    require(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) == -1);
+    require(errno == EFAULT);
+}
+
+static void close_one(void (*then)(void))
+{
+    const struct pair pair = pair_open(FAMILY_IPV4);
+    const struct netcounters before = netcounters_now();
+
+    send_response(pair.server);
+    require(close(pair.server) == 0);
+    then();
+    prove_fate(plain_close(), pair.client, &before);
+}
+
+static void nothing(void)
+{
+}
+
+/* What lingers goes on, and so does the shim. In a process of its own: what goes passive stays so. */
+static void close_around_a_question(void (*ask)(void))
+{
+    close_one(ask);
+    close_one(nothing);
+}
+
+static void actions_are_asked_for(const struct way *way)
+{
+    (void)way;
+    close_around_a_question(ask_for_actions);
+}
+
+static void flags_are_asked_for(const struct way *way)
+{
+    (void)way;
+    close_around_a_question(ask_for_flags);
+}
+
+static void filters_are_asked_for(const struct way *way)
+{
+    (void)way;
+    close_around_a_question(ask_for_filters);
+}
+
+static const struct scenario scenarios[] = {
+    SCENARIO(actions_are_asked_for),
+    SCENARIO(flags_are_asked_for),
+    SCENARIO(filters_are_asked_for),
+    {0},
+};
+
+static const struct CMUnitTest questions[] = {
+    fresh_trap(actions_are_asked_for, NULL),
+    fresh_trap(flags_are_asked_for, NULL),
+    fresh_trap(filters_are_asked_for, NULL),
+};
+
+int main(int count, char **arguments)
+{
+    struct CMUnitTest traps[LENGTH(confinements) + LENGTH(questions)];
+
+    if (count > 1)
+        return run_scenario(scenarios, arguments);
 
     for (size_t i = 0; i < LENGTH(confinements); i++)
         traps[i] = (struct CMUnitTest){.name = confinements[i].name,
@@ -212,5 +299,6 @@ int main(void)
                                        .setup_func = trap_setup,
                                        .teardown_func = trap_teardown,
                                        .initial_state = (void *)&confinements[i]};
+    memcpy(traps + LENGTH(confinements), questions, sizeof(questions));
     return run_traps(traps);
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "children.h"
@@ -110,6 +111,25 @@ static void first_fclose_of_a_pair_leaves_the_connection_whole(void **state)
     }
 }
 
+/* Nothing that was known of the number is left: whatever gets it next is closed as what it
+ * is. A Unix socket whose peer lingered would still be written to. */
+static void require_number_is_forgotten(int number)
+{
+    enum { ENDS = 6 };
+    int end[ENDS], given = 0;
+
+    require(is_free(number));
+    for (int i = 0; i < ENDS; i += 2)
+        require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, end + i) == 0);
+    while (end[given] != number)
+        require(++given < ENDS);
+    require(close(number) == 0);
+    errno = 0;
+    require(send(end[given ^ 1], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+    for (int i = 0; i < ENDS; i++)
+        require(i == given || close(end[i]) == 0);
+}
+
 /* What the peer cannot take any more is an error of fclose(), as ever. */
 static void fclose_that_cannot_flush_says_so(void **state)
 {
@@ -123,7 +143,54 @@ static void fclose_that_cannot_flush_says_so(void **state)
     errno = 0;
     require(fclose(stream) == EOF);
     require(errno == ECONNRESET);
-    require(is_free(pair.server));
+    require_number_is_forgotten(pair.server);
+    require_nothing_lingers();
+}
+
+/* freopen(3) without a name changes the mode, by opening what is open once more; a socket
+ * cannot be opened, and glibc closes it. */
+static void freopen_that_cannot_reopen_forgets_the_number(void **state)
+{
+    const struct pair pair = pair_open(FAMILY_IPV4);
+    FILE *stream = stream_over(pair.server, "w");
+
+    (void)state;
+    errno = 0;
+    require(freopen(NULL, "r", stream) == NULL);
+    require(errno != 0);
+    require_number_is_forgotten(pair.server);
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+}
+
+/* A Unix listener under the number of a TCP listener that went with its stream. */
+static void fclose_of_a_listener_forgets_what_it_listened_for(void **state)
+{
+    struct sockaddr_un nameless = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof(nameless);
+    struct host host;
+
+    (void)state;
+    host_open(&host, FAMILY_IPV4);
+    const int first = host_connect(&host);
+
+    require(close(host_accept(&host)) == 0);
+    require(fclose(stream_over(host.listener, "r")) == 0);
+    require(close(first) == 0);
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    require(listener == host.listener);
+    /* unix(7), autobind. */
+    require(bind(listener, (struct sockaddr *)&nameless, sizeof(sa_family_t)) == 0);
+    require(listen(listener, 1) == 0);
+    require(getsockname(listener, (struct sockaddr *)&nameless, &length) == 0);
+    require(connect(client, (struct sockaddr *)&nameless, length) == 0);
+    require(close(accept(listener, NULL, NULL)) == 0);
+    errno = 0;
+    require(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+    require(close(client) == 0);
+    require(close(listener) == 0);
     require_nothing_lingers();
 }
 
@@ -184,6 +251,8 @@ int main(void)
         departure_trap(&departures[4]),
         trap(first_fclose_of_a_pair_leaves_the_connection_whole),
         trap(fclose_that_cannot_flush_says_so),
+        trap(freopen_that_cannot_reopen_forgets_the_number),
+        trap(fclose_of_a_listener_forgets_what_it_listened_for),
         trap(fclose_of_a_stream_whose_number_is_gone_says_so),
         trap(fclose_of_standard_output_lingers),
     };

@@ -45,33 +45,25 @@ pub(crate) fn leave(fd: Fd, facts: Facts) -> bool {
     match facts.epolls() {
         Epolls::Inherited => false,
         Epolls::Many => leave_all(fd),
-        Epolls::Known(sets) => sets.into_iter().flatten().all(|epoll| leave_one(fd, epoll)),
+        Epolls::Known(sets) => {
+            let mut sets = sets.into_iter().flatten().peekable();
+            // The number it was registered by may be another set's now, and the set live on under a number of its own.
+            if sets.peek().is_some() && DUPLICATED.load(Ordering::Relaxed) {
+                return leave_all(fd);
+            }
+            sets.all(|epoll| leave_one(fd, epoll))
+        }
     }
 }
 
+/// True where it is not registered there any more: it was removed by the program's own system call, or the set is closed and gone
+/// with its registrations. False where it may be.
 fn leave_one(fd: Fd, epoll: Fd) -> bool {
-    match sys::epoll_remove(epoll, fd) {
-        // Not registered there any more: removed through another number, or by the program's own system call.
-        Ok(()) => true,
-        Err(e) if e.is(libc::ENOENT) => true,
-        // The set is closed. With its last number it is gone, and its registrations with it.
-        Err(e) if e.is(libc::EBADF) || e.is(libc::EINVAL) => {
-            !DUPLICATED.load(Ordering::Relaxed) || leave_all(fd)
-        }
-        // It may still be registered.
-        Err(_) => false,
-    }
+    let removed = sys::epoll_remove(epoll, fd);
+    removed.map_or_else(|e| [libc::ENOENT, libc::EBADF, libc::EINVAL].contains(&e.0), |()| true)
 }
 
 fn leave_all(fd: Fd) -> bool {
-    for place in &SETS {
-        let epoll = place.load(Ordering::Relaxed);
-        if epoll >= 0 {
-            let removed = sys::epoll_remove(epoll, fd);
-            if removed.is_err_and(|e| ![libc::ENOENT, libc::EBADF, libc::EINVAL].contains(&e.0)) {
-                return false;
-            }
-        }
-    }
-    !OVERFLOW.load(Ordering::Relaxed)
+    let sets = SETS.iter().map(|place| place.load(Ordering::Relaxed)).filter(|epoll| *epoll >= 0);
+    sets.fold(!OVERFLOW.load(Ordering::Relaxed), |all, epoll| leave_one(fd, epoll) && all)
 }

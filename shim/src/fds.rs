@@ -25,6 +25,9 @@ static BORN: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
 /// Goes up before every fork, and in the child.
 #[cfg(not(loom))]
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
+/// How many calls that fork have begun here and not returned.
+#[cfg(not(loom))]
+static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
 #[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -41,6 +44,7 @@ loom::lazy_static! {
     static ref FACTS: [AtomicU64; 4] = core::array::from_fn(|_| AtomicU64::new(0));
     static ref BORN: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
     static ref FORKS: AtomicU32 = AtomicU32::new(1);
+    static ref FORKING: AtomicU32 = AtomicU32::new(0);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
     static ref TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
@@ -213,10 +217,11 @@ pub(crate) fn take(fd: Fd) -> Facts {
     Facts(place(fd).map_or(0, |p| p.swap(0, Ordering::Relaxed)))
 }
 
-/// Whether no fork has happened since the connection came to this process.
+/// Whether no fork has happened since the connection came to this process, and none is happening.
 pub(crate) fn unforked(fd: Fd) -> bool {
     let born = usize::try_from(fd).ok().and_then(|n| BORN.get(n)).map_or(0, |b| b.load(Ordering::Relaxed));
-    born == FORKS.load(Ordering::SeqCst)
+    // In this order: whoever ends a fork counts it first.
+    FORKING.load(Ordering::SeqCst) == 0 && born == FORKS.load(Ordering::SeqCst)
 }
 
 /// How many forks there were, for [`born_after`].
@@ -258,6 +263,20 @@ pub(crate) fn set_role(fd: Fd, role: Role) {
     update(fd, |f| f.with_role(role));
 }
 
+/// `fd` is about to listen: for what, is asked anew.
+pub(crate) fn forget_listener(fd: Fd) {
+    if matches!(facts(fd).role(), Role::TcpListener | Role::OtherListener) {
+        set_role(fd, Role::Unknown);
+    }
+}
+
+/// Another number for what `fd` refers to is about to be made: whoever closes `fd` from now on must not take it for the only one.
+pub(crate) fn before_duplicate(fd: Fd) {
+    if facts(fd).connection() {
+        update(fd, |f| if f.connection() { Facts(f.0 | DUPLICATED) } else { f });
+    }
+}
+
 /// `new` now refers to what `old` refers to. Nothing happens where `old` is no connection.
 pub(crate) fn duplicate(old: Fd, new: Fd) {
     let from = facts(old);
@@ -276,11 +295,18 @@ pub(crate) fn duplicate(old: Fd, new: Fd) {
     }
 }
 
-/// A reference was sent to another process.
-pub(crate) fn mark_sent(fd: Fd) {
-    if !facts(fd).none() {
+/// A reference is sent to another process. False where nothing is known of `fd`, or one was before.
+pub(crate) fn mark_sent(fd: Fd) -> bool {
+    let before = facts(fd);
+    if !before.none() {
         update(fd, |f| Facts(f.0 | SENT));
     }
+    !before.none() && !before.sent()
+}
+
+/// It was not sent after all.
+pub(crate) fn unmark_sent(fd: Fd) {
+    update(fd, |f| Facts(f.0 & !SENT));
 }
 
 /// A stream was opened over `fd`, and there is no room to remember it.
@@ -305,9 +331,11 @@ pub(crate) fn mark_read_shut(fd: Fd) {
     update(fd, |f| Facts(f.0 | READ_SHUT));
 }
 
-/// `fd` was registered in `epoll`.
-pub(crate) fn enter_epoll(fd: Fd, epoll: Fd) {
+/// `fd` is registered in `epoll`, or about to be. False where that was known.
+pub(crate) fn enter_epoll(fd: Fd, epoll: Fd) -> bool {
+    let before = facts(fd);
     update(fd, |f| f.with_epoll(epoll));
+    before.with_epoll(epoll) != before
 }
 
 /// `fd` was removed from `epoll`.
@@ -317,18 +345,21 @@ pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
 
 /// A fork is about to happen: what lives now may be shared from now on.
 pub(crate) fn before_fork() {
+    FORKING.fetch_add(1, Ordering::SeqCst);
     FORKS.fetch_add(1, Ordering::SeqCst);
 }
 
 /// The fork has happened, in the parent: what was given out while it was about to happen may be shared, too.
 pub(crate) fn after_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
+    FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// In the child: nothing here was born in it, and no epoll registration is its own.
+/// In the child: nothing here was born in it, no epoll registration is its own, and whoever else forked stayed behind.
 pub(crate) fn in_child() {
     TABLES_DIFFER.store(0, Ordering::Relaxed);
     FORKS.fetch_add(1, Ordering::SeqCst);
+    FORKING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 

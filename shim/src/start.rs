@@ -6,7 +6,7 @@ use crate::{gate, hooks, real, streams};
 use core::ffi::{c_int, c_void, CStr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::engine::{self as life, Host};
-use engine::sys::{self, process, socket};
+use engine::sys::{self, process, socket, Fd};
 use engine::{config, family, ffi, holders, leader, log, stats};
 
 #[used]
@@ -124,17 +124,45 @@ pub(crate) fn go_passive() {
     }
 }
 
-/// A program started by inetd has its client on 0, 1 and 2 from its first instruction and never calls accept(2).
+/// A program started by inetd has its client on 0, 1 and 2 from its first instruction and never calls accept(2). One that systemd
+/// starts for a connection may have it from 3 on (sd_listen_fds(3)).
 fn note_inherited_connection() {
-    use socket::TcpState::{Closed, Listen, SynSent};
-    let connected = socket::tcp_state(0).is_ok_and(|state| !matches!(state, Closed | Listen | SynSent));
-    if !connected {
-        return;
-    }
-    fds::born(0, Role::Received);
-    for number in 1..3 {
-        if sys::identity(number).is_ok_and(|identity| sys::identity(0) == Ok(identity)) {
+    let first_passed = 3;
+    if connected(0) {
+        fds::born(0, Role::Received);
+        for number in (1..3).filter(|number| sys::identity(*number).is_ok_and(|i| sys::identity(0) == Ok(i)))
+        {
             fds::duplicate(0, number);
         }
     }
+    for number in (first_passed..).take(descriptors_passed()) {
+        if connected(number) {
+            fds::born(number, Role::Received);
+        }
+    }
+}
+
+fn connected(fd: Fd) -> bool {
+    use socket::TcpState::{Closed, Listen, SynSent};
+    socket::tcp_state(fd).is_ok_and(|state| !matches!(state, Closed | Listen | SynSent))
+}
+
+/// How many descriptors systemd passed to this process, and not to one it was forked from.
+fn descriptors_passed() -> usize {
+    // SAFETY: getauxval only reads what the kernel passed at start.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        return 0;
+    }
+    let (mut pid, mut count) = (None, None);
+    config::each_environment_entry(&mut |entry| {
+        let number = |text: &[u8]| core::str::from_utf8(text).ok()?.parse::<usize>().ok();
+        if let Some(text) = entry.strip_prefix(b"LISTEN_PID=") {
+            pid = number(text);
+        } else if let Some(text) = entry.strip_prefix(b"LISTEN_FDS=") {
+            count = number(text);
+        }
+    });
+    let ours = pid.is_some() && pid == usize::try_from(process::pid()).ok();
+    // A unit that has more sockets than this has listeners.
+    count.filter(|_| ours).unwrap_or(0).min(64)
 }

@@ -125,6 +125,7 @@ fn a_number_born_anew_is_unforked_again() {
     loom::model(|| {
         fds::born(1, Role::Accepted);
         fds::before_fork();
+        fds::after_fork();
         let other = thread::spawn(|| fds::born(2, Role::Accepted));
         fds::take(1);
         fds::born(1, Role::Accepted);
@@ -151,5 +152,28 @@ fn a_fork_between_accept_and_its_note_is_seen() {
         fds::after_fork(); // the atfork handler of the parent
         accepting.join().unwrap();
         assert!(!(child_has_it && fds::unforked(1)), "taken for exclusive, though the child has it");
+    });
+}
+
+/// A connection that came after the fork was counted, and is closed before the call that forks returns.
+#[test]
+fn a_fork_is_seen_before_it_returns() {
+    loom::model(|| {
+        let child_has_it = Arc::new(AtomicBool::new(false));
+        let accepted = Arc::new(AtomicBool::new(false));
+        let forking = {
+            let (child_has_it, accepted) = (child_has_it.clone(), accepted.clone());
+            thread::spawn(move || {
+                fds::before_fork();
+                child_has_it.store(accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+                fds::after_fork();
+            })
+        };
+        let forks = fds::forks();
+        accepted.store(true, Ordering::SeqCst);
+        fds::born_after(forks, 1, Role::Accepted);
+        let shared = child_has_it.load(Ordering::SeqCst);
+        assert!(!(shared && fds::unforked(1)), "taken for exclusive, though the child has it");
+        forking.join().unwrap();
     });
 }

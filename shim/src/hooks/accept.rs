@@ -1,4 +1,4 @@
-//! accept(2) and accept4(2): where a connection begins to be known.
+//! accept(2), accept4(2) and listen(2): where a connection begins to be known.
 
 use super::hook;
 use crate::fds::{self, Role};
@@ -28,6 +28,21 @@ hook! {
         after_accept(fd, accepted, forks);
         accepted
     }
+}
+
+// *Contract:* the socket begins to accept.
+// *Why hooked:* what was known of a listener by this number may be another's, whose close went past us.
+// *errno:* of the real call. *Signal safety:* async-signal-safe; no cancellation point.
+redhook::hook! {
+    unsafe fn listen(fd: c_int, backlog: c_int) -> c_int => hook_listen {
+        fds::forget_listener(fd);
+        // SAFETY: listen(2) takes two integers.
+        unsafe { redhook::real!(listen)(fd, backlog) }
+    }
+}
+
+pub(super) fn find() {
+    redhook::real!(listen);
 }
 
 /// `forks` were counted before the call.

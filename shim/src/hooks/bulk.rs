@@ -24,10 +24,14 @@ hook! {
     /// *Why hooked:* from then on a number may be closed in one table and open in another: every connection gets the plain close.
     /// *errno:* of the real call. *Signal safety:* async-signal-safe.
     fn unshare(flags: c_int) -> c_int {
-        if flags & libc::CLONE_FILES != 0 && core::owned() {
-            fds::tables_will_differ();
-        }
+        before_unshare(flags);
         real::unshare(flags)
+    }
+}
+
+pub(super) fn before_unshare(flags: c_int) {
+    if flags & libc::CLONE_FILES != 0 && core::owned() {
+        fds::tables_will_differ();
     }
 }
 

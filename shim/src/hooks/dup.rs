@@ -17,7 +17,7 @@ use libc::c_int;
 redhook::hook! {
     unsafe fn dup(old: c_int) -> c_int => hook_dup {
         // SAFETY: the program passes what dup(2) requires.
-        noted(old, unsafe { redhook::real!(dup)(old) })
+        duplicate(old, || unsafe { redhook::real!(dup)(old) })
     }
 }
 
@@ -48,7 +48,7 @@ hook! {
     /// *Why hooked:* for those two. *Passes through* everything else.
     /// *errno:* of the real call. *Signal safety:* async-signal-safe; F_SETLKW is a cancellation point.
     fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
-        noted_command(fd, command, real::fcntl(fd, command, argument))
+        control(fd, command, || real::fcntl(fd, command, argument))
     }
 }
 
@@ -63,26 +63,31 @@ hook! {
 hook! {
     /// As [`fcntl`].
     fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
-        noted_command(fd, command, real::__fcntl(fd, command, argument))
+        control(fd, command, || real::__fcntl(fd, command, argument))
     }
 }
 
 hook! {
     /// As [`fcntl`]: what programs with 64-bit file offsets call.
     fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
-        noted_command(fd, command, real::fcntl64(fd, command, argument))
+        control(fd, command, || real::fcntl64(fd, command, argument))
     }
 }
 
-pub(super) fn noted_command(fd: Fd, command: c_int, result: c_int) -> c_int {
+pub(super) fn control(fd: Fd, command: c_int, real: impl Fn() -> c_int) -> c_int {
     if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
-        noted(fd, result);
+        return duplicate(fd, real);
     }
-    result
+    real()
 }
 
-/// After a duplicate was made under a number that was free.
-pub(super) fn noted(old: Fd, new: c_int) -> c_int {
+/// Has `real` make a duplicate of `old` under a number that was free.
+pub(super) fn duplicate(old: Fd, real: impl Fn() -> c_int) -> c_int {
+    fds::before_duplicate(old);
+    noted(old, real())
+}
+
+fn noted(old: Fd, new: c_int) -> c_int {
     let worth_it = new >= 0 && !(fds::facts(old).none() && fds::facts(new).none());
     if worth_it && (!gate::is_open() || core::owned()) {
         if fds::facts(old).role() == Role::EpollSet {
@@ -105,6 +110,9 @@ pub(super) fn noted_replacement(old: Fd, new: c_int) -> c_int {
 /// Before `new` is closed by putting `old` in its place. If that is going to fail, nothing happens.
 pub(super) fn before_replacement(old: Fd, new: Fd) {
     let ours = handover::number() == Some(new);
+    if old != new {
+        fds::before_duplicate(old);
+    }
     if old == new || (!ours && fds::facts(new).none()) {
         return;
     }

@@ -1,6 +1,6 @@
 //! epoll_create(2) and epoll_ctl(2): which epoll sets there are, and which a connection is in.
 
-use crate::{epolls, fds};
+use crate::{epolls, errno, fds};
 use libc::{c_int, epoll_event};
 
 // *Contract:* adds, changes or removes a registration.
@@ -11,24 +11,22 @@ use libc::{c_int, epoll_event};
 redhook::hook! {
     unsafe fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int => hook_epoll_ctl {
         // SAFETY: the program passes what epoll_ctl(2) requires.
-        unsafe { watch(epoll, operation, fd, event) }
+        watch(epoll, operation, fd, || unsafe { redhook::real!(epoll_ctl)(epoll, operation, fd, event) })
     }
 }
 
-/// # Safety
-/// As epoll_ctl(2).
-unsafe fn watch(epoll: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int {
-    // SAFETY: the program passes what epoll_ctl(2) requires.
-    let result = unsafe { redhook::real!(epoll_ctl)(epoll, operation, fd, event) };
-    if result == 0 {
-        match operation {
-            libc::EPOLL_CTL_ADD => {
-                epolls::seen(epoll);
-                fds::enter_epoll(fd, epoll);
-            }
-            libc::EPOLL_CTL_DEL => fds::leave_epoll(fd, epoll),
-            _ => {}
-        }
+/// Notes a registration made, or removed, by `real`.
+///
+/// A thread that waits on the set may get the event and close the number before the call that registers it returns. So the
+/// set is noted before; one too many costs a refusal when the number is closed.
+pub(super) fn watch(epoll: c_int, operation: c_int, fd: c_int, real: impl Fn() -> c_int) -> c_int {
+    let new = operation == libc::EPOLL_CTL_ADD && fds::enter_epoll(fd, epoll);
+    let result = real();
+    match operation {
+        libc::EPOLL_CTL_ADD if result == 0 => epolls::seen(epoll),
+        libc::EPOLL_CTL_ADD if new && errno::now() != libc::EEXIST => fds::leave_epoll(fd, epoll),
+        libc::EPOLL_CTL_DEL if result == 0 => fds::leave_epoll(fd, epoll),
+        _ => {}
     }
     result
 }
@@ -50,7 +48,7 @@ redhook::hook! {
     }
 }
 
-fn created(epoll: c_int) -> c_int {
+pub(super) fn created(epoll: c_int) -> c_int {
     if epoll >= 0 {
         epolls::seen(epoll);
     }

@@ -25,10 +25,7 @@ hook! {
     /// *Why hooked:* those handlers are how the parent learns of other forks. The child runs none, is not the owner of
     /// our state, and passes everything through. *errno:* of the real call.
     fn _Fork() -> pid_t {
-        fds::before_fork();
-        let pid = remembered(real::_Fork());
-        family::reference_made();
-        pid
+        counted(|| remembered(real::_Fork()))
     }
 }
 
@@ -36,20 +33,14 @@ hook! {
     /// *Contract:* a child or thread that runs `function` on a stack of its own; variadic in C (see [`super::variadic`]).
     /// *Why hooked:* as [`_Fork`]: without CLONE_FILES it has a copy of the table. *errno:* of the real call.
     fn clone(function: *const c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parent: usize, storage: usize, child: usize) -> c_int {
-        fds::before_fork();
-        let pid = real::clone(function, stack, flags, argument, parent, storage, child);
-        family::reference_made();
-        pid
+        counted(|| real::clone(function, stack, flags, argument, parent, storage, child))
     }
 }
 
 hook! {
     /// As [`clone`].
     fn __clone(function: *const c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parent: usize, storage: usize, child: usize) -> c_int {
-        fds::before_fork();
-        let pid = real::__clone(function, stack, flags, argument, parent, storage, child);
-        family::reference_made();
-        pid
+        counted(|| real::__clone(function, stack, flags, argument, parent, storage, child))
     }
 }
 
@@ -57,42 +48,62 @@ hook! {
     /// *Contract:* starts a program in a child that inherits every descriptor without FD_CLOEXEC.
     /// *Why hooked:* so it may hold a connection. *errno:* unused; returns an error number.
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
-        fds::before_fork();
-        let result = real::posix_spawn(pid, path, actions, attributes, argv, envp);
-        family::reference_made();
-        result
+        counted(|| real::posix_spawn(pid, path, actions, attributes, argv, envp))
     }
 }
 
 hook! {
     /// As [`posix_spawn`], looking for the program in PATH.
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
-        fds::before_fork();
-        let result = real::posix_spawnp(pid, file, actions, attributes, argv, envp);
-        family::reference_made();
-        result
+        counted(|| real::posix_spawnp(pid, file, actions, attributes, argv, envp))
     }
 }
 
 hook! {
+    /// As [`posix_spawn`], with a descriptor of the child in place of its number. *Optional:* glibc 2.39.
+    fn pidfd_spawn(pidfd: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
+        or_error_number(counted(|| real::pidfd_spawn(pidfd, path, actions, attributes, argv, envp)))
+    }
+}
+
+hook! {
+    /// As [`pidfd_spawn`], looking for the program in PATH.
+    fn pidfd_spawnp(pidfd: *mut c_int, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int {
+        or_error_number(counted(|| real::pidfd_spawnp(pidfd, file, actions, attributes, argv, envp)))
+    }
+}
+
+/// These functions return their errors; where there is no such function, -1 came from our side.
+fn or_error_number(result: c_int) -> c_int {
+    if result < 0 {
+        return libc::ENOSYS;
+    }
+    result
+}
+
+hook! {
     /// *Contract:* runs a command and waits for it. *Why hooked:* as posix_spawn: the command may leave a process
-    /// behind. A cancellation point.
+    /// behind. A cancellation point: a thread cancelled here leaves every later connection to be looked for elsewhere first.
     fn system(command: *const c_char) -> c_int {
-        fds::before_fork();
-        let result = real::system(command);
-        family::reference_made();
-        result
+        counted(|| real::system(command))
     }
 }
 
 hook! {
     /// *Contract:* runs a command with a pipe to it. *Why hooked:* as posix_spawn.
     fn popen(command: *const c_char, kind: *const c_char) -> *mut libc::FILE {
-        fds::before_fork();
-        let result = real::popen(command, kind);
-        family::reference_made();
-        result
+        counted(|| real::popen(command, kind))
     }
+}
+
+/// Makes the call `real`, after which a child may have a copy of the descriptor table. Until it returns every connection counts as
+/// shared: the child may be there already.
+pub(super) fn counted<T>(real: impl Fn() -> T) -> T {
+    fds::before_fork();
+    let result = real();
+    fds::after_fork();
+    family::reference_made();
+    result
 }
 
 /// *Contract:* a child that shares the memory and has a copy of the descriptor table, until it runs a program or ends.

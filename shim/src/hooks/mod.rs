@@ -39,6 +39,7 @@ pub(crate) use hook;
 /// Finds the next function of every hook that redhook declares, so that none has to later, perhaps in a signal
 /// handler (its `Once` would deadlock there).
 pub(crate) fn find_all() {
+    accept::find();
     chroot::find();
     dup::find();
     epoll::find();

@@ -24,22 +24,14 @@ hook! {
 hook! {
     /// *Contract:* closes the stream's descriptor and opens a file in its place. *Why hooked:* as [`fclose`].
     fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
-        if !path.is_null() {
-            // freopen(3) does not report what it could not flush.
-            let _ = before_end_of_stream(stream);
-        }
-        real::freopen(path, mode, stream)
+        replaced(path, stream, || real::freopen(path, mode, stream))
     }
 }
 
 hook! {
     /// As [`freopen`]: what programs with 64-bit file offsets call.
     fn freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
-        if !path.is_null() {
-            // freopen(3) does not report what it could not flush.
-            let _ = before_end_of_stream(stream);
-        }
-        real::freopen64(path, mode, stream)
+        replaced(path, stream, || real::freopen64(path, mode, stream))
     }
 }
 
@@ -55,21 +47,48 @@ hook! {
     }
 }
 
-/// Flushes `stream` and lets go of its connection. The error of flushing: then nothing was let go of.
+/// # Safety
+/// `stream` is an open stream.
+unsafe fn replaced(path: *const c_char, stream: *mut FILE, real: impl Fn() -> *mut FILE) -> *mut FILE {
+    if !path.is_null() {
+        // freopen(3) does not report what it could not flush.
+        // SAFETY: as the caller vouches.
+        let _ = unsafe { before_end_of_stream(stream) };
+        return real();
+    }
+    // Only the mode changes, of what can be opened a second time. A socket cannot: libc closes it.
+    let fd = number_of(stream);
+    let reopened = real();
+    if reopened.is_null() {
+        letting_go::forget(fd);
+        streams::closed(fd, stream);
+    }
+    reopened
+}
+
+/// -1 for streams without a descriptor.
+fn number_of(stream: *mut FILE) -> c_int {
+    // SAFETY: the hooks are given open streams.
+    errno::kept(|| unsafe { libc::fileno(stream) })
+}
+
+/// Flushes `stream` and lets go of its connection. The error of flushing: then the close is libc's.
 ///
 /// # Safety
 /// `stream` is an open stream.
 unsafe fn before_end_of_stream(stream: *mut FILE) -> Result<(), c_int> {
-    // SAFETY: as the caller vouches; fileno(3) answers -1 for streams without a descriptor.
-    let fd = errno::kept(|| unsafe { libc::fileno(stream) });
+    let fd = number_of(stream);
     let mut result = Ok(());
     if letting_go::may_linger(fd) {
-        // SAFETY: as above.
+        // SAFETY: as the caller vouches.
         result =
             errno::kept(|| if unsafe { libc::fflush(stream) } == 0 { Ok(()) } else { Err(errno::now()) });
-        if result.is_ok() {
+    }
+    match result {
+        Ok(()) => {
             letting_go::before_end_of(fd);
         }
+        Err(_) => letting_go::forget(fd),
     }
     streams::closed(fd, stream);
     result
