@@ -69,7 +69,12 @@ impl Model {
     /// The next moment after `age` at which something may end: where a machine is wrong by one, it is wrong there.
     fn next_edge(&self, age: u64) -> u64 {
         let idle = u64::from(self.limits.idle_ms);
-        let ends = [self.heard() + idle, self.taken() + idle, self.first_deadline(), self.last_deadline()];
+        let ends = [
+            self.heard() + idle,
+            self.taken().unwrap_or(0) + idle,
+            self.first_deadline(),
+            self.last_deadline(),
+        ];
         ends.into_iter().filter(|end| *end > age).min().unwrap_or(age + 1)
     }
 
