@@ -14,6 +14,7 @@ mod exit;
 mod fork;
 mod limits;
 mod message;
+mod ring;
 mod shutdown;
 mod stdio;
 mod variadic;

@@ -3,7 +3,7 @@
 //! Both are variadic in C. On x86-64 and aarch64 Linux variadic integers travel like fixed ones, so all the arguments
 //! there can be are taken and passed on; those the program did not give are as undefined as they are for libc's own.
 
-use super::{accept, bulk, connect, dup, epoll, fork, hook, message, shutdown};
+use super::{accept, bulk, connect, dup, epoll, fork, hook, message, ring, shutdown};
 use crate::letting_go::{before_end_of, Next};
 use crate::{errno, fds, real, start};
 use engine::leader;
@@ -75,6 +75,10 @@ hook! {
             libc::SYS_epoll_create1 => epoll::created(real(number, a, b) as c_int).into(),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_epoll_create => epoll::created(real(number, a, b) as c_int).into(),
+            libc::SYS_io_uring_register => {
+                ring::before_register(b as c_uint, c, d as c_uint);
+                real(number, a, b)
+            }
             libc::SYS_prctl => {
                 before_prctl(a as c_int, b as c_ulong, c as c_ulong);
                 real(number, a, b)
