@@ -42,8 +42,8 @@ bears_sanitizer() {
     *address-*-way_stacked | *thread-*-way_stacked | *address-*-way_constructor | rust-thread-*-way_constructor | \
         *address-*-trap_meanwhile | *thread-*-trap_meanwhile) return 1 ;;
     # The shell they start has no runtime, or does not bear one.
-    thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn | \
-        rust-*-way_private_inheritance) return 1 ;;
+    thread-preload-trap_exec | thread-preload-way_spawn | thread-preload-way_private_inheritance) return 1 ;;
+    rust-*-trap_exec | rust-*-way_spawn | rust-*-way_private_inheritance) return 1 ;;
     # The runtime has a thread of its own, which outlives the program's last.
     *thread-*-way_exit) return 1 ;;
     # Two threads use one descriptor, its subject; tsan.supp needs names, which only an instrumented program has.
