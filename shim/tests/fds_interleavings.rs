@@ -177,3 +177,25 @@ fn a_fork_is_seen_before_it_returns() {
         forking.join().unwrap();
     });
 }
+
+/// A number that is closed while it is being duplicated: where the duplicate was made before the close began, it is known.
+#[test]
+fn a_duplicate_is_known_before_it_is_made() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        let made = Arc::new(AtomicBool::new(false));
+        let duplicating = {
+            let made = made.clone();
+            thread::spawn(move || {
+                fds::before_duplicate(1); // the dup hook, before the call
+                made.store(true, Ordering::SeqCst); // real::dup returns
+                fds::duplicate(1, 2);
+            })
+        };
+        let shared = made.load(Ordering::SeqCst);
+        let taken = fds::take(1);
+        assert!(taken.connection());
+        assert!(taken.duplicated() || !shared, "taken for the only one");
+        duplicating.join().unwrap();
+    });
+}

@@ -108,7 +108,8 @@ pub(super) fn counted<T>(real: impl Fn() -> T) -> T {
 
 /// *Contract:* a child that shares the memory and has a copy of the descriptor table, until it runs a program or ends.
 /// *Why hooked:* the program it runs may hold a connection. The child itself passes everything through. It returns twice
-/// from the same frame, so this is a jump: it counts the fork and leaves the stack as it was.
+/// from the same frame, so this is a jump: it counts the fork and leaves the stack as it was. It cannot count again afterwards: what
+/// another thread accepts in the few instructions between the count and the system call passes for exclusive.
 ///
 /// # Safety
 /// As vfork(2).
