@@ -38,7 +38,7 @@ pub fn close(fd: Fd, deadline: Deadline) -> sys::Result<Outcome> {
 fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
     let limits = config::limits();
     let mut now = process::now_ms();
-    let mut drain = Drain::new(now, deadline, socket::unacknowledged(fd).unwrap_or(0), &limits);
+    let mut drain = Drain::new(now, deadline, socket::unacknowledged(fd).unwrap_or(socket::UNKNOWN), &limits);
     let outcome = loop {
         let allowed = drain.allowance(now, &limits);
         let read = match allowed {
@@ -56,7 +56,7 @@ fn drain(fd: Fd, deadline: Deadline) -> (Outcome, u64) {
             Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
             Err(_) => break Outcome::Reset,
         }
-        match drain.look(now, socket::unacknowledged(fd).unwrap_or(0), &limits) {
+        match drain.look(now, socket::unacknowledged(fd).unwrap_or(socket::UNKNOWN), &limits) {
             Step::Finish(outcome) => break outcome,
             Step::Wait(at) => match allowed {
                 Err(until) => {

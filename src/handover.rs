@@ -26,8 +26,10 @@ use pace::Pace;
 static CHANNEL: Number = Number::new();
 /// How often a channel may be lost to a sweep before we stop replacing it.
 static REPLACEMENTS_LEFT: AtomicU32 = AtomicU32::new(8);
-/// When making it failed, 0 for never: the next try is made a while later.
+/// How often making it has failed since it last succeeded, and when it last did: after a few tries the next is made a while later.
+static FAILURES: AtomicU32 = AtomicU32::new(0);
 static FAILED_AT_MS: AtomicU64 = AtomicU64::new(0);
+const TRIES: u32 = 3;
 
 /// When the drain thread looks next.
 pub(crate) static PACE: Pace = Pace::new();
@@ -155,10 +157,17 @@ pub fn channel_at_last() -> Option<Fd> {
 /// descriptors later has one. `before` is called before others learn of a new one.
 pub fn reserve(before: &dyn Fn()) -> Reserved {
     CHANNEL.reserve(sys::identity, || {
-        let made = make();
+        // One failure is made up for at once: a child that serves a single client has no second close.
+        let made = make().or_else(make);
         match made {
-            Some(_) => before(),
-            None => FAILED_AT_MS.store(process::now_ms(), Ordering::Relaxed),
+            Some(_) => {
+                FAILURES.store(0, Ordering::Relaxed);
+                before();
+            }
+            None => {
+                FAILURES.fetch_add(1, Ordering::Relaxed);
+                FAILED_AT_MS.store(process::now_ms(), Ordering::Relaxed);
+            }
         }
         made
     })
@@ -176,8 +185,8 @@ fn make() -> Option<(Fd, Identity)> {
 }
 
 fn may_be_made() -> sys::Result<()> {
-    let failed_at = FAILED_AT_MS.load(Ordering::Relaxed);
-    let waits = failed_at > 0 && process::now_ms() < failed_at.saturating_add(RETRY_AFTER_MS);
+    let again_at = FAILED_AT_MS.load(Ordering::Relaxed).saturating_add(RETRY_AFTER_MS);
+    let waits = FAILURES.load(Ordering::Relaxed) >= TRIES && process::now_ms() < again_at;
     if waits || REPLACEMENTS_LEFT.load(Ordering::Relaxed) == 0 {
         return Err(Errno(libc::EAGAIN));
     }
@@ -223,7 +232,7 @@ pub fn forget() {
     CHANNEL.change(None);
     PACE.reset();
     REPLACEMENTS_LEFT.store(8, Ordering::Relaxed);
-    FAILED_AT_MS.store(0, Ordering::Relaxed);
+    FAILURES.store(0, Ordering::Relaxed);
 }
 
 /// Hands a reference to the connection `fd` over. The caller still has to close its number.

@@ -168,7 +168,8 @@ fn end_one(fd: Fd, holding: Holding, end: &End, until_ms: u64) -> bool {
 
 fn has_something_to_lose(fd: Fd) -> bool {
     // In this order: the peer may take the response and answer it between the two.
-    socket::unacknowledged(fd).is_ok_and(|n| n > 0) || socket::unread(fd).is_ok_and(|n| n > 0)
+    // What cannot be asked may be something.
+    socket::unacknowledged(fd) != Ok(0) || socket::unread(fd) != Ok(0)
 }
 
 /// The program hands `fd` over itself, through the C interface. False where it may still get events for it.

@@ -163,7 +163,7 @@ impl Reaper {
 
     fn keep(&mut self, fd: Fd, request: Request, drained: Drain, read: Read) {
         input::stop_signals(fd);
-        let unacknowledged = socket::unacknowledged(fd).unwrap_or(0);
+        let unacknowledged = socket::unacknowledged(fd).unwrap_or(socket::UNKNOWN);
         let mut drain = Drain::new(self.now, request.deadline, unacknowledged, &self.limits);
         let _ = drain.received(self.now, drained.discarded(), &self.limits);
         // Who is not admitted needs no way made for it.
@@ -257,7 +257,7 @@ impl Reaper {
                     if sys::epoll_modify(EPOLL, fd, wanted(&read)).is_err() {
                         return self.close(fd, Outcome::Closed, &drain);
                     }
-                    return self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
+                    return self.look(fd, socket::unacknowledged(fd).unwrap_or(socket::UNKNOWN), &read);
                 }
                 self.order.touch(fd as u32, standing(&drain));
             }
@@ -293,7 +293,7 @@ impl Reaper {
         if self.limits.max_rate > 0 && sys::epoll_modify(EPOLL, fd, wanted(&read)).is_err() {
             return self.close(fd, Outcome::Closed, &drain);
         }
-        self.look(fd, socket::unacknowledged(fd).unwrap_or(0), &read);
+        self.look(fd, socket::unacknowledged(fd).unwrap_or(socket::UNKNOWN), &read);
     }
 
     fn look(&mut self, fd: Fd, unacknowledged: u32, read: &Read) {

@@ -103,6 +103,9 @@ pub fn unread(fd: Fd) -> Result<u32> {
     queue_length(fd, libc::FIONREAD as libc::c_ulong)
 }
 
+/// For [`unacknowledged`], where that cannot be asked: something may be.
+pub const UNKNOWN: u32 = 1;
+
 /// Bytes, and a FIN as one more, that the peer has not acknowledged (SIOCOUTQ).
 pub fn unacknowledged(fd: Fd) -> Result<u32> {
     queue_length(fd, libc::TIOCOUTQ as libc::c_ulong)

@@ -230,8 +230,8 @@ calls! {
     "gettid" libc::SYS_gettid, None, false, [], LINGERS, "gettid(2): always successful";
     "clock_gettime" libc::SYS_clock_gettime, None, false, [], LINGERS, "clock_gettime(2): none for a clock that exists";
     "tgkill" libc::SYS_tgkill, None, true, [any(libc::ESRCH)], LINGERS, "tgkill(2)";
-    "futex" libc::SYS_futex, WAIT, true, [passes(libc::EAGAIN), passes(libc::EINTR), passes(libc::ETIMEDOUT)], LINGERS, "futex(2)";
-    "futex" libc::SYS_futex, WAKE, true, [], LINGERS, "futex(2): none";
+    "futex" libc::SYS_futex, WAIT, false, [passes(libc::EAGAIN), passes(libc::EINTR), passes(libc::ETIMEDOUT)], LINGERS, "futex(2)";
+    "futex" libc::SYS_futex, WAKE, false, [], LINGERS, "futex(2): none";
     "prlimit64" libc::SYS_prlimit64, None, true, [any(libc::EPERM)], LINGERS, "getrlimit(2)";
     "rt_sigprocmask" libc::SYS_rt_sigprocmask, None, false, [], LINGERS, "sigprocmask(2): none for a valid request";
     "rt_sigpending" libc::SYS_rt_sigpending, None, true, [], LINGERS, "sigpending(2): none for a valid set";
