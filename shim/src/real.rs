@@ -35,12 +35,12 @@ impl Next {
     }
 }
 
-/// `next_functions! { fn close(fd: c_int) -> c_int, …; }`: each becomes `real::close`, which calls the next `close`, or
-/// answers ENOSYS where there is none.
+/// `next_functions! { in symbols, found by find_listed: fn close(fd: c_int) -> c_int; … }`: each becomes `real::close`, which calls the
+/// next `close`, or answers ENOSYS where there is none.
 macro_rules! next_functions {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+    (in $symbols:ident, found by $find:ident: $($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
         #[allow(non_upper_case_globals, non_snake_case)]
-        mod symbols {
+        mod $symbols {
             $(pub(super) static $name: super::Next = {
                 // SAFETY: the literal ends with its only NUL.
                 super::Next::new(unsafe { core::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) })
@@ -51,7 +51,7 @@ macro_rules! next_functions {
         #[inline]
         #[allow(non_snake_case)]
         pub(crate) unsafe fn $name($($arg: $type),*) -> $result {
-            let address = symbols::$name.find();
+            let address = $symbols::$name.find();
             if address.is_null() {
                 return crate::errno::fail(libc::ENOSYS) as $result;
             }
@@ -62,13 +62,14 @@ macro_rules! next_functions {
             }
         })*
 
-        fn find_listed() {
-            $(symbols::$name.find();)*
+        fn $find() {
+            $($symbols::$name.find();)*
         }
     };
 }
 
 next_functions! {
+    in symbols, found by find_listed:
     fn close(fd: c_int) -> c_int;
     fn __close(fd: c_int) -> c_int;
     fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int;
@@ -86,8 +87,6 @@ next_functions! {
     fn __clone(function: *const c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parent: usize, storage: usize, child: usize) -> c_int;
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
-    fn pidfd_spawnp(pidfd: *mut c_int, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
-    fn pidfd_spawn(pidfd: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     fn system(command: *const c_char) -> c_int;
     fn __dup2(old: c_int, new: c_int) -> c_int;
     fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int;
@@ -100,6 +99,13 @@ next_functions! {
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
     fn _exit(status: c_int) -> c_int;
     fn _Exit(status: c_int) -> c_int;
+}
+
+// Of glibc 2.39.
+next_functions! {
+    in newer_symbols, found by find_newer:
+    fn pidfd_spawnp(pidfd: *mut c_int, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
+    fn pidfd_spawn(pidfd: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
 }
 
 /// The same for functions that return a pointer: null and ENOSYS where there is none.
@@ -139,6 +145,18 @@ pub(crate) static VFORK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut(
 /// Finds all of them, so that no hook has to later.
 pub(crate) fn find_all() {
     find_listed();
+    // To look for what is not there makes libc allocate, for its message.
+    if libc_minor_version() >= 39 {
+        find_newer();
+    }
     // SAFETY: the name is NUL-terminated.
     VFORK.store(unsafe { libc::dlsym(libc::RTLD_NEXT, c"vfork".as_ptr()) }, Ordering::Relaxed);
+}
+
+/// The 36 of glibc 2.36.
+fn libc_minor_version() -> u32 {
+    // SAFETY: a constant string of libc's.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let minor = version.to_str().unwrap_or("").split('.').nth(1);
+    minor.and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }

@@ -12,8 +12,19 @@ use linger_testbed::transparency::succeed;
 use tempfile::TempDir;
 
 /// What the loader does to map two libraries, ours and libgcc's, and what our constructor asks.
-const ADDED_AT_START: [&str; 10] =
-    ["openat", "read", "newfstatat", "fstat", "mmap", "mprotect", "close", "munmap", "getpid", "getsockopt"];
+const ADDED_AT_START: [&str; 11] = [
+    "openat",
+    "read",
+    "newfstatat",
+    "fstat",
+    "mmap",
+    "mprotect",
+    "close",
+    "munmap",
+    "getpid",
+    "gettid",
+    "getsockopt",
+];
 
 /// A fork's handlers run before anything else does, but for what libc itself does in a child.
 const FIRST_CALLS: usize = 3;

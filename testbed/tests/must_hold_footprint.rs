@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use linger_testbed::faults::cases::SETTINGS;
 use linger_testbed::faults::launch::Surroundings;
@@ -13,6 +14,7 @@ use linger_testbed::faults::session::{self, PRELOADED};
 use linger_testbed::netns;
 use linger_testbed::server::{find_program, Preload};
 use linger_testbed::trace::name;
+use linger_testbed::{pause, DEADLINE};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_every-way");
@@ -106,7 +108,7 @@ fn trace(preload: &Preload) -> Vec<Call> {
     };
     let strace = find_program("strace", "strace").expect("strace");
     let text = format!(
-        "#!/bin/sh\nexec '{}' -ff -y -s 4096 -o '{}/call' {library} -- '{PROGRAM}'\n",
+        "#!/bin/sh\nexec '{}' -D -ff -y -s 4096 -o '{}/call' {library} -- '{PROGRAM}'\n",
         strace.display(),
         logs.display()
     );
@@ -123,7 +125,21 @@ fn trace(preload: &Preload) -> Vec<Call> {
     assert_eq!(conclusion.wrong, Vec::<String>::new(), "{:?}", conclusion.report);
     let lingered = conclusion.report.expect("a report").statistics.lingered;
     assert_eq!(lingered > 0, preload.is_shim(), "{lingered} connections lingered");
+    // The tracer is no parent of the program here (-D), and ends after it.
+    let started = Instant::now();
+    while !all_have_ended(&logs) {
+        assert!(started.elapsed() < DEADLINE, "strace does not end its logs");
+        pause(Duration::from_millis(10), "nothing tells of the end of a process that is not ours");
+    }
     read_logs(&logs)
+}
+
+fn all_have_ended(logs: &Path) -> bool {
+    let mut files = fs::read_dir(logs).expect("logs").map(|entry| entry.expect("log").path());
+    files.all(|path| {
+        let text = fs::read(path).expect("log");
+        String::from_utf8_lossy(&text).trim_end().lines().last().is_some_and(|line| line.starts_with("+++"))
+    })
 }
 
 fn read_logs(logs: &Path) -> Vec<Call> {

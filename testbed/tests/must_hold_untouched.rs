@@ -12,8 +12,19 @@ use linger_testbed::trace::{name, Comparison, Trace};
 use tempfile::TempDir;
 
 /// What the loader does to map two libraries, ours and libgcc's, and what our constructor asks.
-const ADDED_AT_START: [&str; 10] =
-    ["openat", "read", "newfstatat", "fstat", "mmap", "mprotect", "close", "munmap", "getpid", "getsockopt"];
+const ADDED_AT_START: [&str; 11] = [
+    "openat",
+    "read",
+    "newfstatat",
+    "fstat",
+    "mmap",
+    "mprotect",
+    "close",
+    "munmap",
+    "getpid",
+    "gettid",
+    "getsockopt",
+];
 
 /// Two libraries with eight calls or so each, and the constructor's.
 const HANDFUL: usize = 32;

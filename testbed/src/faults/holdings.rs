@@ -61,7 +61,7 @@ impl Holdings {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { program: table(&process.join("fd"))?, threads, datagram: datagram_sockets()? })
+        Ok(Self { program: table(&process.join("fd"))?, threads, datagram: datagram_sockets(&process)? })
     }
 
     /// What should not be there, or be missing, where the program itself has these numbers.
@@ -139,10 +139,11 @@ fn table(directory: &Path) -> io::Result<Table> {
     Ok(table)
 }
 
-fn datagram_sockets() -> io::Result<BTreeSet<String>> {
+/// Of its network namespace.
+fn datagram_sockets(process: &Path) -> io::Result<BTreeSet<String>> {
     let mut sockets = BTreeSet::new();
     // Num RefCount Protocol Flags Type St Inode Path; unix_seq_show
-    for line in fs::read_to_string("/proc/net/unix")?.lines().skip(1) {
+    for line in fs::read_to_string(process.join("net/unix"))?.lines().skip(1) {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
         if let [_, _, _, _, "0002", _, inode, _, ..] = words[..] {
             sockets.insert(format!("socket:[{inode}]"));
