@@ -16,6 +16,7 @@ settings_of() {
     trap_lost_peer) echo LINGER_TIMEOUT_MS=1500 LINGER_IDLE_MS=300 LINGER_MAX_MS=2000 ;;
     trap_clock) echo LINGER_TIMEOUT_MS=2147483647 LINGER_IDLE_MS=2147483647 \
         LINGER_MAX_MS=2147483647 LINGER_EXIT_MS=2147483647 ;;
+    trap_short_deadline) echo LINGER_TIMEOUT_MS=500 LINGER_IDLE_MS=120000 ;;
     api_outcomes) echo LINGER_IDLE_MS=300 ;;
     esac
 }
