@@ -105,12 +105,28 @@ static void master_closes_after_its_worker_has_ended(void **state)
     while_others_are_served(true);
 }
 
-int main(void)
+/* A worker that is started before anybody was accepted. In a process of its own: one that has had both
+ * connections and children is not the same any more. */
+static void master_of_early_workers(const struct way *way)
+{
+    for (size_t i = 0; i < POSTS; i++)
+        prove_last_close_is_the_masters(way, &posts[i], false);
+}
+
+static const struct scenario scenarios[] = {
+    SCENARIO(master_of_early_workers),
+    {NULL, NULL},
+};
+
+int main(int count, char **arguments)
 {
     const struct CMUnitTest traps[] = {
+        fresh_trap(master_of_early_workers, NULL),
         trap(master_closes_after_its_worker),
         trap(master_closes_after_its_worker_has_ended),
     };
 
+    if (count > 1)
+        return run_scenario(scenarios, arguments);
     return run_traps(traps);
 }
