@@ -172,6 +172,28 @@ static void no_descriptor_left_at_eight_closes(const struct way *way)
     prove_fate(way, pair.client, &before);
 }
 
+static bool lingers_again(void *argument)
+{
+    const struct way *way = argument;
+    const struct pair pair = pair_open(FAMILY_IPV4);
+
+    require(way->let_go(pair.server) == 0);
+    const bool lingers = linger_pending() == 1;
+
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+    return lingers;
+}
+
+/* A busy server is never quiet for as long as a refusal counts. */
+static void no_descriptor_left_for_a_while(const struct way *way)
+{
+    close_eight_without_a_descriptor(way);
+    require_context("%s mode, %s, no quiet second", test_mode_name(), way->name);
+    if (way->saves)
+        require(becomes_true(lingers_again, (void *)(uintptr_t)way, GENEROUS_MS));
+}
+
 /* seccomp(2): clone and clone3 fail with EAGAIN, as at a limit of processes. */
 static void refuse_new_threads(void)
 {
@@ -251,6 +273,7 @@ static const struct scenario scenarios[] = {
     SCENARIO(no_descriptor_left_at_the_first_accept),
     SCENARIO(no_descriptor_left_at_any_close),
     SCENARIO(no_descriptor_left_at_eight_closes),
+    SCENARIO(no_descriptor_left_for_a_while),
     SCENARIO(thread_refused_after_accept),
     SCENARIO(thread_refused_before_accept),
     SCENARIO(thread_refused_at_the_limit_of_processes),
@@ -265,6 +288,7 @@ int main(int count, char **arguments)
         fresh_trap(no_descriptor_left_at_the_first_accept, NULL),
         fresh_trap(no_descriptor_left_at_any_close, NULL),
         fresh_trap(no_descriptor_left_at_eight_closes, NULL),
+        fresh_trap(no_descriptor_left_for_a_while, NULL),
         fresh_trap(thread_refused_after_accept, NULL),
         fresh_trap(thread_refused_before_accept, NULL),
         fresh_trap(thread_refused_at_the_limit_of_processes, NULL),
