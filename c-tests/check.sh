@@ -46,7 +46,7 @@ bears_sanitizer() {
     thread-preload-trap_exec | thread-preload-way_spawn | rust-*-trap_exec | rust-*-way_spawn | \
         rust-*-way_private_inheritance) return 1 ;;
     # The runtime has a thread of its own, which outlives the program's last.
-    *thread-*-way_exit) return 1 ;;
+    *thread-*-way_exit | *thread-*-trap_first_thread) return 1 ;;
     # Two threads use one descriptor, its subject; tsan.supp needs names, which only an instrumented program has.
     rust-thread-*-trap_other_thread | rust-thread-*-trap_double_close) return 1 ;;
     # The runtime wants more of an alternate stack than the smallest one has.
