@@ -66,6 +66,8 @@ static void prove_starter_is_left_whole(const char *service)
     char request[256];
     struct child child;
 
+    if (!can_be_nobody())
+        print_message("One id in this user namespace: the service keeps it. Run the tests as root for another.\n");
     require_context("%s mode, %s", test_mode_name(), service);
     send_unread_request(pair.client, pair.server);
     service_start_on(&child, service, pair.server);
@@ -106,7 +108,5 @@ int main(int count, char **arguments)
 
     if (count > 1)
         return service_main(services, arguments);
-    if (!can_be_nobody())
-        print_message("This user namespace has one id: the service keeps it. Run the tests as root for another.\n");
     return run_traps(traps);
 }
