@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -75,6 +76,66 @@ static void flush_ends_when_the_last_peer_does(void **state)
     require(close(pair.client) == 0);
     require_ends(waiter.blocker.thread);
     require(waiter.left == 0);
+}
+
+struct closer {
+    struct blocker blocker;
+    int connection;
+    int outcome;
+};
+
+static void *close_and_wait(void *argument)
+{
+    struct closer *closer = argument;
+
+    blocker_here(&closer->blocker);
+    closer->outcome = linger_close_wait(closer->connection, GENEROUS_MS);
+    return NULL;
+}
+
+static void watch(int set, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.fd = fd};
+
+    require(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+/* Of two connections only the other one is there, which can be written to from the beginning. */
+static void require_only(int set, int other)
+{
+    struct epoll_event events[4];
+
+    require(epoll_wait(set, events, 4, GENEROUS_MS) == 1);
+    require(events[0].data.fd == other);
+}
+
+/* Its number is as good as closed for the program while another thread waits: trap 23. */
+static void epoll_hears_nothing_of_what_is_waited_for(void **state)
+{
+    const struct pair pair = pair_open(FAMILY_IPV4), other = pair_open(FAMILY_IPV4);
+    struct closer closer = {.connection = pair.server, .outcome = -1};
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+
+    (void)state;
+    watch(set, pair.server);
+    watch(set, other.server);
+    require(pthread_create(&closer.blocker.thread, NULL, close_and_wait, &closer) == 0);
+    require(wait_for(pair.client, POLLRDHUP, GENEROUS_MS) & POLLRDHUP);
+    require_blocked(&closer.blocker);
+    for (int i = 0; i < 5; i++) {
+        send_late_bytes(pair.client);
+        require_only(set, other.server);
+        let_30ms_of_network_delay_pass();
+        require_only(set, other.server);
+    }
+    require(close(pair.client) == 0);
+    require_ends(closer.blocker.thread);
+    require(closer.outcome == LINGER_FIN);
+    require_only(set, other.server);
+    require(close(set) == 0);
+    require(close(other.client) == 0);
+    require(wait_for(other.server, POLLRDHUP, GENEROUS_MS) & POLLRDHUP);
+    require(close(other.server) == 0);
 }
 
 /* Many threads hand over, wait, look and flush at the same time. */
@@ -191,6 +252,7 @@ int main(int count, char **arguments)
         trap(flush_with_nothing_pending_returns_at_once),
         trap(flush_gives_up_at_its_deadline_and_says_how_many),
         trap(flush_ends_when_the_last_peer_does),
+        trap(epoll_hears_nothing_of_what_is_waited_for),
         trap(every_call_may_come_from_any_thread),
         fresh_trap(configure_refuses_nonsense, "LINGER_IDLE_MS=60000"),
         fresh_trap(configure_before_first_use_counts, "LINGER_IDLE_MS=60000"),

@@ -25,6 +25,16 @@ void require_blocked(struct blocker *blocker)
     require(becomes_true(sleeps, blocker, GENEROUS_MS));
 }
 
+static bool is_zombie(void *pid)
+{
+    return schedstate_of(*(const pid_t *)pid) == 'Z';
+}
+
+void await_end_of_first_thread(pid_t pid)
+{
+    require(becomes_true(is_zombie, &pid, GENEROUS_MS));
+}
+
 void *require_ends(pthread_t thread)
 {
     struct timespec deadline;

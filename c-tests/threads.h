@@ -21,4 +21,7 @@ void require_blocked(struct blocker *blocker);
 /* Joins with a deadline; what the thread returned. */
 void *require_ends(pthread_t thread);
 
+/* Returns when the first thread of process `pid` has ended, others of it still living. */
+void await_end_of_first_thread(pid_t pid);
+
 #endif

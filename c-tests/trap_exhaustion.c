@@ -132,6 +132,68 @@ static void no_descriptor_left_at_any_close(const struct way *way)
     host_close(&host);
 }
 
+enum { CLOSES = 8 };
+
+/* Each connection takes the last number, and its close finds none: more often than anybody would try. */
+static void close_eight_without_a_descriptor(const struct way *way)
+{
+    struct host host;
+    int clients[CLOSES];
+
+    host_open(&host, FAMILY_IPV4);
+    for (int i = 0; i < CLOSES; i++)
+        clients[i] = host_connect(&host);
+    leave_free(1);
+    for (int i = 0; i < CLOSES; i++) {
+        require_let_go_somehow(way, (struct pair){clients[i], host_accept(&host)});
+        require(open("/dev/null", O_RDWR | O_CLOEXEC) >= 0);
+    }
+    lift_the_limit();
+    host_close(&host);
+}
+
+static bool longer_than_a_second_ago(void *since)
+{
+    return now_ms() > *(const int64_t *)since + 1000;
+}
+
+static void no_descriptor_left_at_eight_closes(const struct way *way)
+{
+    close_eight_without_a_descriptor(way);
+    int64_t since = now_ms();
+
+    require(becomes_true(longer_than_a_second_ago, &since, GENEROUS_MS));
+    const struct pair pair = pair_open(FAMILY_IPV4);
+    const struct netcounters before = netcounters_now();
+
+    require_context("%s mode, %s, a descriptor can be had again", test_mode_name(), way->name);
+    send_response(pair.server);
+    require(way->let_go(pair.server) == 0);
+    prove_fate(way, pair.client, &before);
+}
+
+static bool lingers_again(void *argument)
+{
+    const struct way *way = argument;
+    const struct pair pair = pair_open(FAMILY_IPV4);
+
+    require(way->let_go(pair.server) == 0);
+    const bool lingers = linger_pending() == 1;
+
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+    return lingers;
+}
+
+/* A busy server is never quiet for as long as a refusal counts. */
+static void no_descriptor_left_for_a_while(const struct way *way)
+{
+    close_eight_without_a_descriptor(way);
+    require_context("%s mode, %s, no quiet second", test_mode_name(), way->name);
+    if (way->saves)
+        require(becomes_true(lingers_again, (void *)(uintptr_t)way, GENEROUS_MS));
+}
+
 /* seccomp(2): clone and clone3 fail with EAGAIN, as at a limit of processes. */
 static void refuse_new_threads(void)
 {
@@ -210,6 +272,8 @@ static const struct scenario scenarios[] = {
     SCENARIO(no_descriptor_left_at_the_first_close),
     SCENARIO(no_descriptor_left_at_the_first_accept),
     SCENARIO(no_descriptor_left_at_any_close),
+    SCENARIO(no_descriptor_left_at_eight_closes),
+    SCENARIO(no_descriptor_left_for_a_while),
     SCENARIO(thread_refused_after_accept),
     SCENARIO(thread_refused_before_accept),
     SCENARIO(thread_refused_at_the_limit_of_processes),
@@ -223,6 +287,8 @@ int main(int count, char **arguments)
         fresh_trap(no_descriptor_left_at_the_first_close, NULL),
         fresh_trap(no_descriptor_left_at_the_first_accept, NULL),
         fresh_trap(no_descriptor_left_at_any_close, NULL),
+        fresh_trap(no_descriptor_left_at_eight_closes, NULL),
+        fresh_trap(no_descriptor_left_for_a_while, NULL),
         fresh_trap(thread_refused_after_accept, NULL),
         fresh_trap(thread_refused_before_accept, NULL),
         fresh_trap(thread_refused_at_the_limit_of_processes, NULL),
