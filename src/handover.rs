@@ -157,6 +157,10 @@ pub fn channel_at_last() -> Option<Fd> {
 /// descriptors later has one. `before` is called before others learn of a new one.
 pub fn reserve(before: &dyn Fn()) -> Reserved {
     CHANNEL.reserve(sys::identity, || {
+        // A try that is not made is none that failed.
+        if !may_be_tried() {
+            return None;
+        }
         // One failure is made up for at once: a child that serves a single client has no second close.
         let made = make().or_else(make);
         match made {
@@ -174,7 +178,9 @@ pub fn reserve(before: &dyn Fn()) -> Reserved {
 }
 
 fn make() -> Option<(Fd, Identity)> {
-    let made = may_be_made().and_then(|()| passing::self_connected()).and_then(out_of_the_way).ok()?;
+    // Without a table of its own there is no drain thread, and what waits for one would be closed unread.
+    let possible = sys::table_can_be_unshared();
+    let made = possible.and_then(|()| passing::self_connected()).and_then(out_of_the_way).ok()?;
     let Ok(identity) = sys::identity(made) else {
         let _ = sys::close(made);
         return None;
@@ -184,14 +190,10 @@ fn make() -> Option<(Fd, Identity)> {
     Some((made, identity))
 }
 
-fn may_be_made() -> sys::Result<()> {
+fn may_be_tried() -> bool {
     let again_at = FAILED_AT_MS.load(Ordering::Relaxed).saturating_add(RETRY_AFTER_MS);
     let waits = FAILURES.load(Ordering::Relaxed) >= TRIES && process::now_ms() < again_at;
-    if waits || REPLACEMENTS_LEFT.load(Ordering::Relaxed) == 0 {
-        return Err(Errno(libc::EAGAIN));
-    }
-    // Without a table of its own there is no drain thread, and what waits for one would be closed unread.
-    sys::table_can_be_unshared()
+    !waits && REPLACEMENTS_LEFT.load(Ordering::Relaxed) > 0
 }
 
 /// Moves `fd` to a high number, so that the program's next descriptor gets the number it would have had without

@@ -27,6 +27,7 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 static ENDED: AtomicBool = AtomicBool::new(false);
 /// See [`ends_by_system_call`].
 static UNNOTICED: AtomicBool = AtomicBool::new(false);
+static STATUS: AtomicI32 = AtomicI32::new(0);
 
 /// What the keeper waits for; futex word.
 static KEEPER: AtomicU32 = AtomicU32::new(ABSENT);
@@ -55,9 +56,10 @@ pub fn watch() {
 }
 
 /// The calling thread ends without the C library's knowing (`syscall(SYS_exit, ...)`): nothing of the program's is called any more,
-/// and if it is the first thread the process ends with its status.
-pub fn ends_by_system_call() {
+/// and if it is the first and last thread the process ends with its `status`.
+pub fn ends_by_system_call(status: i32) {
     if process::thread() == process::pid() {
+        STATUS.store(status, Ordering::SeqCst);
         UNNOTICED.store(true, Ordering::SeqCst);
         ENDED.store(true, Ordering::SeqCst);
         engine::first_thread_ended();
@@ -119,6 +121,8 @@ extern "C" fn keeper(_: *mut c_void) -> *mut c_void {
     }
     if KEEPER.load(Ordering::SeqCst) == END {
         stats::wait_until_none(Some(process::now_ms() + config::exit_ms()));
+        // Since Linux 5.17 the last thread's status is the process's.
+        process::end(STATUS.load(Ordering::SeqCst));
     }
     engine::retire();
     ptr::null_mut()

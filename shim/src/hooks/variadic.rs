@@ -56,7 +56,7 @@ hook! {
                 real(number, a, b)
             }
             libc::SYS_exit => {
-                leader::ends_by_system_call();
+                leader::ends_by_system_call(fd);
                 real(number, a, b)
             }
             libc::SYS_unshare => {

@@ -227,6 +227,7 @@ calls! {
     "shutdown" libc::SYS_shutdown, None, true, [any(libc::ENOTCONN), any(libc::EINVAL)], SOME_PLAIN, "shutdown(2)";
     "getpeername" libc::SYS_getpeername, None, true, [any(libc::ENOBUFS), any(libc::ENOTCONN)], LINGERS, "getpeername(2)";
     "getpid" libc::SYS_getpid, None, false, [], LINGERS, "getpid(2): always successful";
+    "exit_group" libc::SYS_exit_group, None, false, [], LINGERS, "exit_group(2): does not return";
     "gettid" libc::SYS_gettid, None, false, [], LINGERS, "gettid(2): always successful";
     "clock_gettime" libc::SYS_clock_gettime, None, false, [], LINGERS, "clock_gettime(2): none for a clock that exists";
     "tgkill" libc::SYS_tgkill, None, true, [any(libc::ESRCH)], LINGERS, "tgkill(2)";
