@@ -34,6 +34,9 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Some thread has a descriptor table of its own: a number does not mean the same to all of them any more.
 #[cfg(not(loom))]
 static TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
+/// Whether this process, or one it was forked from, began to listen.
+#[cfg(not(loom))]
+static LISTENS: AtomicU32 = AtomicU32::new(0);
 /// No number above this one ever was a connection.
 #[cfg(not(loom))]
 static HIGHEST: AtomicU32 = AtomicU32::new(0);
@@ -47,6 +50,7 @@ loom::lazy_static! {
     static ref FORKING: AtomicU32 = AtomicU32::new(0);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
     static ref TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
+    static ref LISTENS: AtomicU32 = AtomicU32::new(0);
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
 }
 
@@ -263,8 +267,14 @@ pub(crate) fn set_role(fd: Fd, role: Role) {
     update(fd, |f| f.with_role(role));
 }
 
+/// See [`LISTENS`].
+pub(crate) fn listens() -> bool {
+    LISTENS.load(Ordering::Relaxed) != 0
+}
+
 /// `fd` is about to listen: for what, is asked anew.
-pub(crate) fn forget_listener(fd: Fd) {
+pub(crate) fn before_listening(fd: Fd) {
+    LISTENS.store(1, Ordering::Relaxed);
     if matches!(facts(fd).role(), Role::TcpListener | Role::OtherListener) {
         set_role(fd, Role::Unknown);
     }

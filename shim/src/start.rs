@@ -59,7 +59,8 @@ extern "C" fn quick_end(_: *mut c_void) {
 
 unsafe extern "C" fn before_fork() {
     fds::before_fork();
-    if gate::is_open() && !family::is_founded() && fds::any_connection() {
+    // Also without a connection yet: those that are accepted later may be sent to the child.
+    if gate::is_open() && !family::is_founded() && (fds::listens() || fds::any_connection()) {
         family::found();
     }
 }

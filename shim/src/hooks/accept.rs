@@ -35,7 +35,7 @@ hook! {
 // *errno:* of the real call. *Signal safety:* async-signal-safe; no cancellation point.
 redhook::hook! {
     unsafe fn listen(fd: c_int, backlog: c_int) -> c_int => hook_listen {
-        fds::forget_listener(fd);
+        fds::before_listening(fd);
         // SAFETY: listen(2) takes two integers.
         unsafe { redhook::real!(listen)(fd, backlog) }
     }

@@ -35,7 +35,7 @@ hook! {
                 accepted
             }
             libc::SYS_listen => {
-                fds::forget_listener(fd);
+                fds::before_listening(fd);
                 real(number, a, b)
             }
             libc::SYS_connect => {
