@@ -89,7 +89,7 @@ fn order(c: &mut Criterion) {
 
 /// The kernel does nearly all of it.
 fn hand_over(c: &mut Criterion) {
-    assert_ne!(handover::reserve(), handover::Reserved::Refused, "no channel");
+    assert_ne!(handover::reserve(&|| ()), handover::Reserved::Refused, "no channel");
     let channel = handover::channel().expect("the channel");
     let descriptor = sys::epoll_create().expect("a descriptor");
     let request = Request {
