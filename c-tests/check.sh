@@ -47,6 +47,8 @@ bears_sanitizer() {
     rust-*-trap_exec | rust-*-way_spawn | rust-*-way_private_inheritance) return 1 ;;
     # The runtime has a thread of its own, which outlives the program's last.
     *thread-*-way_exit | *thread-*-trap_first_thread) return 1 ;;
+    # The runtime does not know the first thread, and refuses to let anybody join it.
+    rust-address-*-trap_first_thread) return 1 ;;
     # Two threads use one descriptor, its subject; tsan.supp needs names, which only an instrumented program has.
     rust-thread-*-trap_other_thread | rust-thread-*-trap_double_close) return 1 ;;
     # Who looks for leaks would be the first process of the namespace; and in a child with its parent's number the runtimes do not
