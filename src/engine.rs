@@ -65,6 +65,7 @@ pub fn enter_child() -> i32 {
     forget_parent();
     let pid = process::pid();
     OWNER.store(pid, Ordering::Release);
+    leader::watch_again();
     pid
 }
 
@@ -192,6 +193,7 @@ pub fn keep_proc() {
 /// The thread could not be had: what was queued in `channel` meanwhile is closed, see [`empty`].
 pub fn refuse(channel: Option<Fd>) {
     LIFE.refuse(process::now_ms(), || empty(channel));
+    leader::release();
 }
 
 /// The thread met a defect, or cannot receive: all it held is gone, and there will be no other; `left` linger in other tables. What
@@ -199,6 +201,7 @@ pub fn refuse(channel: Option<Fd>) {
 pub fn disarm(channel: Option<Fd>, left: usize) {
     LIFE.disarm(|| empty(channel));
     stats::forget_all_but(left);
+    leader::release();
 }
 
 /// How many are at [`empty`], or came while somebody was: one does it for all.
@@ -283,6 +286,7 @@ pub fn retire() {
     // What is queued ends with the channel.
     if LIFE.disarm(|| ()) {
         reaper::STOP.store(reaper::ASKED, Ordering::SeqCst);
+        leader::release();
         handover::nudge();
         let until = process::now_ms() + 1000;
         process::futex_wait(&reaper::STOP, reaper::ASKED, 1000);

@@ -39,7 +39,9 @@ pub fn found() {
     if SHARED.load(Ordering::Relaxed).is_null() {
         let page: *mut Page = shared_page(core::mem::size_of::<Page>()).cast();
         // SAFETY: null, or a mapping of that size, of zeros, which are a valid page.
-        if let Some(page) = unsafe { page.as_ref() }.filter(|_| anybody_travels()) {
+        if let Some(page) = unsafe { page.as_ref() }
+            .filter(|_| anybody_travels() || OWN.forgetful.load(Ordering::SeqCst) != 0)
+        {
             page.forgetful.store(1, Ordering::SeqCst);
         }
         SHARED.store(page, Ordering::Relaxed);

@@ -54,6 +54,9 @@ pub fn blind() -> bool {
 /// Whether a parent or a child of this process has the socket `inode` under the same `number`. Costs a system call for each that is
 /// remembered.
 pub fn nearest_kin_hold(number: Fd, inode: u64) -> bool {
+    if nearest_kin().next().is_none() {
+        return false;
+    }
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", directory) else { return true };
     let held = nearest_kin().any(|pid| socket_of(proc, pid, number) == Some(inode));
@@ -261,8 +264,12 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     }
     let mut threads = [0i32; 64];
     let count = threads_of(proc, pid, &mut threads)?;
-    if own || count > threads.len() {
+    if own {
         return Err(Errno(libc::EAGAIN));
+    }
+    // Not looked into, like one that is not readable.
+    if count > threads.len() {
+        return Err(Errno(libc::EACCES));
     }
     for thread in threads.into_iter().take(count).filter(|thread| *thread != pid) {
         match look_into_table(proc, &Path::new(format_args!("{pid}/task/{thread}/fd")), own, searches) {
@@ -293,7 +300,14 @@ pub fn other_threads(kept: Option<Fd>, ours: &dyn Fn(i32) -> bool) -> sys::Resul
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let proc = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok)?;
     let mut threads = [0i32; 128];
-    let count = threads_of(proc, process::pid(), &mut threads);
+    // Of another process namespace's /proc the number is somebody else's.
+    let mut name = [0u8; 16];
+    let own = sys::read_link(proc, c"self", &mut name).map(|length| name.get(..length).and_then(decimal));
+    let count = match own {
+        Ok(Some(pid)) if pid == process::pid() as u64 => threads_of(proc, process::pid(), &mut threads),
+        Ok(_) => Err(Errno(libc::ENOENT)),
+        Err(error) => Err(error),
+    };
     if kept.is_none() {
         let _ = sys::close(proc);
     }
@@ -357,6 +371,8 @@ fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Result<()> {
 enum Relation {
     /// This process was forked from it, or it from this process or one of those.
     Kin,
+    /// It started this program in a process of its own, and may go on to use what it gave it; an inetd sets its services apart.
+    Starter,
     /// Of the same process group or session, and started since this program was: perhaps a grandchild whose parent has
     /// ended.
     Companion,
@@ -368,7 +384,12 @@ impl Relation {
     /// What came from another process was in that one's table, not in those of our companions: inetd and its other
     /// services are no holders.
     fn may_hold(self, origin: Origin) -> bool {
-        self == Relation::Kin || (self == Relation::Companion && origin == Origin::Accepted)
+        match self {
+            Relation::Kin => true,
+            Relation::Starter => origin == Origin::Received,
+            Relation::Companion => origin == Origin::Accepted,
+            Relation::Stranger => false,
+        }
     }
 }
 
@@ -379,9 +400,8 @@ fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
     if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
         return Relation::Kin;
     }
-    // It started this program in a process of its own, and may go on to use what it gave it; an inetd sets its services apart.
     if ours.parent == pid && theirs.session == ours.session {
-        return Relation::Kin;
+        return Relation::Starter;
     }
     let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
     let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);

@@ -17,10 +17,10 @@ use crate::config;
 use crate::engine;
 use crate::reaper;
 use crate::stats;
-use crate::sys::{process, Fd};
+use crate::sys::{process, Errno, Fd};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// The key of [`ended`] plus 1; 0 for none.
 static KEY: AtomicU32 = AtomicU32::new(0);
@@ -37,8 +37,11 @@ const WAITS: u32 = 1;
 const END: u32 = 2;
 /// Nobody can tell whether one is left: then there must be no drain thread.
 const RETIRE: u32 = 3;
+/// There is no drain thread any more.
+const LEAVE: u32 = 4;
 
-static KEEPER_THREAD: AtomicI32 = AtomicI32::new(0);
+/// The signal mask of who made the keeper: exit handlers run with it.
+static MASK: AtomicU64 = AtomicU64::new(0);
 
 /// Notices the end of the calling thread, which must be the process's first.
 pub fn watch() {
@@ -58,7 +61,8 @@ pub fn watch() {
 /// The calling thread ends without the C library's knowing (`syscall(SYS_exit, ...)`): nothing of the program's is called any more,
 /// and if it is the first and last thread the process ends with its `status`.
 pub fn ends_by_system_call(status: i32) {
-    if process::thread() == process::pid() {
+    // A child of vfork(2) shares this memory.
+    if engine::owned() && process::thread() == process::pid() {
         STATUS.store(status, Ordering::SeqCst);
         UNNOTICED.store(true, Ordering::SeqCst);
         ENDED.store(true, Ordering::SeqCst);
@@ -66,12 +70,15 @@ pub fn ends_by_system_call(status: i32) {
     }
 }
 
-/// In a forked child: its only thread is its first.
+/// In a forked child: what was known is the parent's.
 pub fn forget() {
     ENDED.store(false, Ordering::Relaxed);
     UNNOTICED.store(false, Ordering::Relaxed);
     KEEPER.store(ABSENT, Ordering::Relaxed);
-    KEEPER_THREAD.store(0, Ordering::Relaxed);
+}
+
+/// [`watch`] in a forked child, if its parent was watched. Its only thread is its first.
+pub fn watch_again() {
     if KEY.load(Ordering::Relaxed) != 0 {
         watch();
     }
@@ -99,10 +106,15 @@ unsafe extern "C" fn ended(round: *mut c_void) {
 
 /// Sees to it that there is a keeper; false where none can be had.
 pub fn keep() -> bool {
-    if KEEPER.compare_exchange(ABSENT, WAITS, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    let becomes_waiting =
+        |from: u32| KEEPER.compare_exchange(from, WAITS, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    // One that is about to leave stays.
+    if becomes_waiting(LEAVE) || !becomes_waiting(ABSENT) {
         return true;
     }
-    let created = reaper::create_unsignalled(keeper, ptr::null_mut()).is_ok();
+    MASK.store(process::blocked_signals().unwrap_or(0), Ordering::SeqCst);
+    // Exit handlers are the program's: the stack they are used to.
+    let created = reaper::create_unsignalled(keeper, ptr::null_mut(), 0).is_ok();
     if !created {
         KEEPER.store(ABSENT, Ordering::SeqCst);
     }
@@ -110,12 +122,22 @@ pub fn keep() -> bool {
 }
 
 extern "C" fn keeper(_: *mut c_void) -> *mut c_void {
-    KEEPER_THREAD.store(process::thread(), Ordering::SeqCst);
+    reaper::register();
     process::name_thread(c"linger-end");
-    while KEEPER.load(Ordering::SeqCst) == WAITS {
-        process::futex_wait(&KEEPER, WAITS, 60_000);
+    loop {
+        match KEEPER.load(Ordering::SeqCst) {
+            WAITS => process::futex_wait(&KEEPER, WAITS, 60_000),
+            LEAVE => {
+                if KEEPER.compare_exchange(LEAVE, ABSENT, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    reaper::unregister();
+                    return ptr::null_mut();
+                }
+            }
+            _ => break,
+        }
     }
     if KEEPER.load(Ordering::SeqCst) == END && !UNNOTICED.load(Ordering::SeqCst) {
+        let _ = process::set_blocked_signals(MASK.load(Ordering::SeqCst));
         // SAFETY: as the C library itself does where a thread that ends is the last one.
         unsafe { libc::exit(0) };
     }
@@ -125,18 +147,26 @@ extern "C" fn keeper(_: *mut c_void) -> *mut c_void {
         process::end(STATUS.load(Ordering::SeqCst));
     }
     engine::retire();
+    reaper::unregister();
     ptr::null_mut()
+}
+
+/// There is no drain thread any more, and nobody to keep the process's end for.
+pub fn release() {
+    if KEEPER.compare_exchange(WAITS, LEAVE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        process::futex_wake(&KEEPER);
+    }
 }
 
 /// The drain thread looks whether a thread of the program is left. `proc` is /proc, where it is kept.
 pub fn look(proc: Option<Fd>) {
     let first = process::pid();
-    let keeper = KEEPER_THREAD.load(Ordering::SeqCst);
-    let ours = |thread: i32| thread == first || thread == keeper || reaper::is_drain_thread(thread);
+    let ours = |thread: i32| thread == first || reaper::is_ours(thread);
     let word = match crate::holders::other_threads(proc, &ours) {
         Ok(0) => END,
-        Ok(_) => return,
-        Err(_) => RETIRE,
+        Err(Errno(libc::ENOENT | libc::EACCES | libc::EPERM | libc::ENOSYS)) => RETIRE,
+        // A shortage passes.
+        Ok(_) | Err(_) => return,
     };
     if KEEPER.compare_exchange(WAITS, word, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
         process::futex_wake(&KEEPER);

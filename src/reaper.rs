@@ -29,7 +29,7 @@ use crate::sys::{self, process, Errno, Fd};
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use lingering::Reaper;
+use lingering::{Reaper, LEADERLESS_MS};
 use shards::Seat;
 
 /// Whether the attempt to start a thread has ended, well or not; futex word.
@@ -58,28 +58,40 @@ pub fn start() -> Result<(), Errno> {
     created
 }
 
-/// The numbers of the drain threads, also of those that have ended; 0 for none.
+/// The numbers of our threads; of those that have ended, or are about to, below zero; 0 for none.
 static THREADS: [AtomicI32; 96] = [const { AtomicI32::new(0) }; 96];
 
-fn register(thread: i32) {
+/// The calling thread is ours.
+pub fn register() {
+    let thread = process::thread();
     for place in &THREADS {
         let held = place.load(Ordering::SeqCst);
-        let vacant = held == 0 || !process::thread_lives(held);
+        let vacant = held == 0 || !process::thread_lives(held.abs());
         if vacant && place.compare_exchange(held, thread, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             return;
         }
     }
 }
 
-/// Whether `thread` is a drain thread, or was one.
-pub fn is_drain_thread(thread: i32) -> bool {
+/// The calling thread is about to end: its number may then be anybody's.
+pub fn unregister() {
+    let thread = process::thread();
+    let is_it = |place: &&AtomicI32| {
+        place.compare_exchange(thread, -thread, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    };
+    let _ = THREADS.iter().find(is_it);
+}
+
+/// Whether `thread` is one of ours.
+pub fn is_ours(thread: i32) -> bool {
     THREADS.iter().any(|place| place.load(Ordering::SeqCst) == thread)
 }
 
 /// Whether the threads that were asked to stop make no system call any more, not even those that end them.
 pub fn gone() -> bool {
-    let threads = THREADS.iter().map(|place| place.load(Ordering::SeqCst));
-    !threads.filter(|thread| *thread != 0).any(process::thread_lives)
+    let threads = THREADS.iter().map(|place| place.load(Ordering::SeqCst).abs());
+    let caller = process::thread();
+    !threads.filter(|thread| *thread != 0 && *thread != caller).any(process::thread_lives)
 }
 
 /// How many connections linger, in all drain threads.
@@ -101,16 +113,17 @@ fn settle() {
 }
 
 fn create_seated(seat: Seat) -> Result<(), Errno> {
-    create_unsignalled(main, seat.pack() as *mut c_void)
+    create_unsignalled(main, seat.pack() as *mut c_void, STACK_BYTES)
 }
 
 /// What pthread_create(3) starts. It never unwinds.
 type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// Creates a thread with every signal blocked from its first instruction on: it inherits the mask of its creator.
-pub fn create_unsignalled(routine: Routine, argument: *mut c_void) -> Result<(), Errno> {
+/// With a stack of `bytes`, or the default where that is refused.
+pub fn create_unsignalled(routine: Routine, argument: *mut c_void, bytes: usize) -> Result<(), Errno> {
     let before = process::set_blocked_signals(process::ALL_SIGNALS);
-    let created = create(routine, argument, STACK_BYTES).or_else(|_| create(routine, argument, 0));
+    let created = create(routine, argument, bytes).or_else(|_| create(routine, argument, 0));
     if let Ok(before) = before {
         let _ = process::set_blocked_signals(before);
     }
@@ -154,7 +167,7 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
     #[cfg(linger_faults)]
     sys::faults::enter_drain_thread();
     let seat = Seat::unpack(seat as usize);
-    register(process::thread());
+    register();
     let lived = std::panic::catch_unwind(|| {
         process::name_thread(c"linger");
         if seat.is_first() {
@@ -167,6 +180,7 @@ extern "C" fn main(seat: *mut c_void) -> *mut c_void {
     if lived.is_err() {
         engine::disarm(own_channel(seat).or_else(handover::channel_at_last), 0);
     }
+    unregister();
     ptr::null_mut()
 }
 
@@ -275,8 +289,9 @@ impl Turns for Reaper {
         let timeout = if more { 0 } else { self.sleep_ms() };
         let arrived = self.handle_events(timeout);
         self.fire_deadlines();
-        if leader::has_ended() && self.seat.is_first() {
+        if leader::has_ended() && self.seat.is_first() && self.now >= self.leader_look_ms {
             leader::look(self.proc);
+            self.leader_look_ms = self.now + LEADERLESS_MS;
         }
         arrived
     }

@@ -374,8 +374,13 @@ pub(crate) fn in_child() {
 }
 
 /// A thread is about to get a table of its own.
-pub(crate) fn tables_will_differ() {
-    TABLES_DIFFER.store(1, Ordering::SeqCst);
+pub(crate) fn one_more_table() {
+    TABLES_DIFFER.fetch_add(1, Ordering::SeqCst);
+}
+
+/// It was refused.
+pub(crate) fn no_more_table() {
+    TABLES_DIFFER.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Whether some thread has one.

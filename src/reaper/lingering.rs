@@ -45,7 +45,7 @@ const UNHEARD_MS: u64 = 50;
 /// How often it looks though nothing happened: one whose channel was swept away hears nothing, not even that.
 const NOTHING_MS: u64 = 60_000;
 /// How often it looks whether the program still has a thread, once its first one has ended.
-const LEADERLESS_MS: u64 = 100;
+pub(super) const LEADERLESS_MS: u64 = 100;
 /// A thread that is to end closes one by one for so long; what is left goes with its table. Whoever waits for the end
 /// ([`crate::engine::retire`]) waits for longer.
 const FAREWELL_MS: u64 = 30;
@@ -82,6 +82,8 @@ pub(super) struct Reaper {
     /// /proc as it was before the program changed its root.
     pub(super) proc: Option<Fd>,
     pub(super) budget: Budget,
+    /// When it is looked again whether the program has a thread.
+    pub(super) leader_look_ms: u64,
     pub(super) now: u64,
 }
 
@@ -108,6 +110,7 @@ impl Reaper {
             shutting: Shutting::new(),
             proc: table::kept_proc(),
             budget: Budget::new(now),
+            leader_look_ms: 0,
             now,
         };
         sys::epoll_add(EPOLL, BELL, (libc::EPOLLIN | libc::EPOLLET) as u32)?;

@@ -24,15 +24,21 @@ hook! {
     /// *Why hooked:* from then on a number may be closed in one table and open in another: every connection gets the plain close.
     /// *errno:* of the real call. *Signal safety:* async-signal-safe.
     fn unshare(flags: c_int) -> c_int {
-        before_unshare(flags);
-        real::unshare(flags)
+        unsharing(flags & libc::CLONE_FILES != 0, || real::unshare(flags))
     }
 }
 
-pub(super) fn before_unshare(flags: c_int) {
-    if flags & libc::CLONE_FILES != 0 && core::owned() {
-        fds::tables_will_differ();
+/// Makes the call `real`, which gives the thread a descriptor table of its own where `tables` says so, and succeeds with 0.
+pub(super) fn unsharing(tables: bool, real: impl Fn() -> c_int) -> c_int {
+    let noted = tables && gate::is_open() && core::owned();
+    if noted {
+        fds::one_more_table();
     }
+    let result = real();
+    if noted && result != 0 {
+        fds::no_more_table();
+    }
+    result
 }
 
 hook! {
@@ -55,8 +61,8 @@ pub(super) fn sweep(
     flags: c_int,
     real: impl Fn(c_uint, c_uint) -> c_int,
 ) -> c_int {
-    if flags & CLOSE_RANGE_UNSHARE != 0 && core::owned() {
-        fds::tables_will_differ();
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        return unsharing(true, || real(first, last));
     }
     let nothing_of_ours = !gate::is_open() && handover::number().is_none();
     if flags != 0 || first > last || nothing_of_ours || !core::owned() {

@@ -85,7 +85,14 @@ hook! {
     /// *Contract:* runs a command and waits for it. *Why hooked:* as posix_spawn: the command may leave a process
     /// behind. A cancellation point: a thread cancelled here leaves every later connection to be looked for elsewhere first.
     fn system(command: *const c_char) -> c_int {
-        counted(|| real::system(command))
+        // Not for as long as the command runs: every close would have to look for holders.
+        fds::before_fork();
+        fds::after_fork();
+        let result = real::system(command);
+        fds::before_fork();
+        fds::after_fork();
+        family::reference_made();
+        result
     }
 }
 

@@ -3,7 +3,8 @@
 //! liburing makes its system calls itself, so only programs that use syscall(2) are seen (liblinger(7), "LIMITATIONS").
 
 use crate::{fds, gate};
-use engine::sys::Fd;
+use engine::family;
+use engine::sys::{self, Fd};
 use libc::c_uint;
 
 // <linux/io_uring.h>
@@ -73,7 +74,14 @@ pub(super) unsafe fn before_register(operation: c_uint, argument: usize, count: 
             return;
         }
         for i in 0..count.min(MOST_FILES) as usize {
-            fds::mark_sent(files.add(i).read_unaligned());
+            let fd = files.add(i).read_unaligned();
+            if fds::facts(fd).connection() {
+                fds::mark_sent(fd);
+                // It never arrives: no look through /proc would find it there.
+                if let Ok(identity) = sys::identity(fd) {
+                    family::departs(identity.inode);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::{accept, bulk, connect, dup, epoll, fork, hook, message, ring, shutdown};
 use crate::letting_go::{before_end_of, Next};
 use crate::{errno, fds, real, start};
+use core::sync::atomic::{AtomicBool, Ordering};
 use engine::leader;
 use libc::{c_int, c_long, c_uint, c_ulong, mmsghdr, msghdr, ssize_t};
 
@@ -56,12 +57,13 @@ hook! {
                 real(number, a, b)
             }
             libc::SYS_exit => {
-                leader::ends_by_system_call(fd);
+                if !CONFINED.load(Ordering::Relaxed) {
+                    leader::ends_by_system_call(fd);
+                }
                 real(number, a, b)
             }
             libc::SYS_unshare => {
-                bulk::before_unshare(fd);
-                real(number, a, b)
+                bulk::unsharing(fd & libc::CLONE_FILES != 0, || real(number, a, b) as c_int).into()
             }
             libc::SYS_sendmsg => message::send(b as *const msghdr, || real(number, a, b) as ssize_t) as c_long,
             libc::SYS_recvmsg => message::receive(b as *const msghdr, || real(number, a, b) as ssize_t) as c_long,
@@ -125,7 +127,11 @@ fn before_seccomp(operation: c_uint, filter: usize) {
     }
 }
 
+/// The program has forbidden itself system calls, also where every hook passes through anyway.
+static CONFINED: AtomicBool = AtomicBool::new(false);
+
 /// The program is about to forbid itself system calls: from here on every hook passes through.
 fn before_sandbox() {
+    CONFINED.store(true, Ordering::Relaxed);
     errno::kept(start::go_passive);
 }
