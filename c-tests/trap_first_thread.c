@@ -1,6 +1,8 @@
 /* A process whose first thread has ended, by pthread_exit(3) in main(), while others go on
  * serving. It ends with the last of its own threads, with all that an exit(3) does; nobody
  * of ours may keep it, and signals and whoever joins the first thread must notice nothing. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,6 +122,60 @@ static void leave_joining_to_a_worker(void)
     leave_it_to(join_the_first_thread);
 }
 
+/* The library's own threads end then, and so must what waits for the process's end. */
+static void *serve_and_confine_the_process(void *unused)
+{
+    static struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    static const struct sock_fprog program = {.len = 1, .filter = allow};
+
+    await_end_of_first_thread(getpid());
+    serve_one();
+    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    return unused;
+}
+
+static void leave_confining_to_a_worker(void)
+{
+    serve_somebody_else();
+    leave_it_to(serve_and_confine_the_process);
+}
+
+/* As much of the stack as the thread that calls exit(3) has by default. */
+static void use_a_megabyte(void)
+{
+    volatile char room[1 << 20];
+
+    for (size_t i = 0; i < sizeof(room); i += 512)
+        room[i] = 1;
+    fputs("left", stdout);
+}
+
+static void *serve_and_leave_much_to_do(void *unused)
+{
+    await_end_of_first_thread(getpid());
+    require(dup2(work.parent->out, STDOUT_FILENO) == STDOUT_FILENO);
+    require(atexit(use_a_megabyte) == 0);
+    fputs("served, ", stdout);
+    serve_one();
+    return unused;
+}
+
+static void leave_much_to_do_to_a_worker(void)
+{
+    leave_it_to(serve_and_leave_much_to_do);
+}
+
+/* It shares the memory, in which it must not be taken for its parent. */
+static void serve_after_a_child_ended_its_thread(void)
+{
+    if (vfork() == 0)
+        syscall(SYS_exit, EXIT_FAILURE);
+    serve_one();
+    leave_time_for_a_wrong_shutdown();
+    exit(STATUS);
+}
+
 /* Its only thread, and the C library is not asked. */
 static void serve_and_end_the_thread(void)
 {
@@ -147,6 +203,9 @@ SERVICE_BY_EACH_WAY(serve_and_leave_serving_to_a_worker)
 SERVICE_BY_EACH_WAY(leave_serving_for_ever_to_a_worker)
 SERVICE_BY_EACH_WAY(leave_joining_to_a_worker)
 SERVICE_BY_EACH_WAY(serve_and_end_the_thread)
+SERVICE_BY_EACH_WAY(leave_confining_to_a_worker)
+SERVICE_BY_EACH_WAY(leave_much_to_do_to_a_worker)
+SERVICE_BY_EACH_WAY(serve_after_a_child_ended_its_thread)
 
 #define SERVICES(body) SERVICE(body##_by_close), SERVICE(body##_by_linger_close)
 
@@ -156,6 +215,9 @@ static const struct service services[] = {
     SERVICES(leave_serving_for_ever_to_a_worker),
     SERVICES(leave_joining_to_a_worker),
     SERVICES(serve_and_end_the_thread),
+    SERVICES(leave_confining_to_a_worker),
+    SERVICES(leave_much_to_do_to_a_worker),
+    SERVICES(serve_after_a_child_ended_its_thread),
     {NULL, NULL},
 };
 
@@ -252,6 +314,24 @@ static void process_ended_by_its_only_threads_system_call_keeps_the_status(void 
     prove_ends_by_itself("serve_and_end_the_thread", "", STATUS);
 }
 
+static void process_that_confines_itself_ends_with_its_last_worker(void **state)
+{
+    (void)state;
+    prove_ends_by_itself("leave_confining_to_a_worker", "", EXIT_SUCCESS);
+}
+
+static void exit_handlers_have_room(void **state)
+{
+    (void)state;
+    prove_ends_by_itself("leave_much_to_do_to_a_worker", PRINTED, EXIT_SUCCESS);
+}
+
+static void child_that_shares_memory_ends_for_itself(void **state)
+{
+    (void)state;
+    prove_ends_by_itself("serve_after_a_child_ended_its_thread", "", STATUS);
+}
+
 static void signal_ends_a_process_whose_worker_lives(void **state)
 {
     (void)state;
@@ -279,6 +359,9 @@ int main(int count, char **arguments)
         trap(process_that_served_before_ends_with_its_last_worker),
         trap(joiner_of_the_first_thread_is_not_kept_waiting),
         trap(process_ended_by_its_only_threads_system_call_keeps_the_status),
+        trap(process_that_confines_itself_ends_with_its_last_worker),
+        trap(exit_handlers_have_room),
+        trap(child_that_shares_memory_ends_for_itself),
         trap(signal_ends_a_process_whose_worker_lives),
     };
 

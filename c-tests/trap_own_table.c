@@ -106,6 +106,20 @@ SEPARATION(close_range_then_its_own_close, by_close_range, true)
 SEPARATION(close_range_by_syscall_then_the_others_close, by_syscall_of_close_range, false)
 SEPARATION(close_range_by_syscall_then_its_own_close, by_syscall_of_close_range, true)
 
+/* EINVAL, or a filter's EPERM: there is one table as before. */
+static void refused_table_changes_nothing(const struct way *way)
+{
+    const struct pair pair = pair_open(FAMILY_IPV4);
+    const struct netcounters before = netcounters_now();
+
+    require(unshare(CLONE_FILES | CLONE_PTRACE) == -1);
+    require(syscall(SYS_unshare, CLONE_FILES | CLONE_PTRACE) == -1);
+    require(close_range(NOBODYS_NUMBER, 0, CLOSE_RANGE_UNSHARE) == -1);
+    send_response(pair.server);
+    require(way->let_go(pair.server) == 0);
+    prove_fate(way, pair.client, &before);
+}
+
 static const struct scenario scenarios[] = {
     SCENARIO(unshare_then_the_others_close),
     SCENARIO(unshare_then_its_own_close),
@@ -115,6 +129,7 @@ static const struct scenario scenarios[] = {
     SCENARIO(close_range_then_its_own_close),
     SCENARIO(close_range_by_syscall_then_the_others_close),
     SCENARIO(close_range_by_syscall_then_its_own_close),
+    SCENARIO(refused_table_changes_nothing),
     {NULL, NULL},
 };
 
@@ -129,6 +144,7 @@ int main(int count, char **arguments)
         fresh_trap(close_range_then_its_own_close, NULL),
         fresh_trap(close_range_by_syscall_then_the_others_close, NULL),
         fresh_trap(close_range_by_syscall_then_its_own_close, NULL),
+        fresh_trap(refused_table_changes_nothing, NULL),
     };
 
     if (count > 1)

@@ -273,10 +273,25 @@ static void filters_are_asked_for(const struct way *way)
     close_around_a_question(ask_for_filters);
 }
 
+/* seccomp(2): read(2), write(2), the return from a handler and SYS_exit are all there is. */
+static void strictest_process_ends(const struct way *way)
+{
+    const pid_t child = fork();
+
+    (void)way;
+    require(child >= 0);
+    if (child == 0) {
+        require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0);
+        syscall(SYS_exit, EXIT_SUCCESS);
+    }
+    require_exits_cleanly(child);
+}
+
 static const struct scenario scenarios[] = {
     SCENARIO(actions_are_asked_for),
     SCENARIO(flags_are_asked_for),
     SCENARIO(filters_are_asked_for),
+    SCENARIO(strictest_process_ends),
     {0},
 };
 
@@ -284,6 +299,7 @@ static const struct CMUnitTest questions[] = {
     fresh_trap(actions_are_asked_for, NULL),
     fresh_trap(flags_are_asked_for, NULL),
     fresh_trap(filters_are_asked_for, NULL),
+    fresh_trap(strictest_process_ends, NULL),
 };
 
 int main(int count, char **arguments)
