@@ -9,12 +9,17 @@
 //! program), and whatever they forked. Others cannot hold it unless it was sent to them, and then their table is
 //! read if it can be.
 
+mod proc;
+mod relation;
+
+pub use proc::other_threads;
+
 use crate::family;
-use crate::handover::{Origin, Suspicion};
+use crate::handover::Suspicion;
 use crate::sys::{self, process, Errno, Fd};
-use core::ffi::CStr;
-use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use proc::{each_number, socket_inode, socket_of, threads_of, Path};
+use relation::relation;
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
@@ -79,62 +84,6 @@ pub fn remember_parent(parent: i32, own: i32) {
 /// Those most likely to hold what this process holds: the parent and the recent children.
 fn nearest_kin() -> impl Iterator<Item = i32> {
     LINEAGE.iter().take(1).chain(&CHILDREN).map(|place| place.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
-}
-
-fn in_lineage(pid: i32) -> bool {
-    pid != 0 && LINEAGE.iter().any(|p| p.load(Ordering::Relaxed) == pid)
-}
-
-/// A text on the stack, NUL-terminated.
-struct Path {
-    bytes: [u8; 48],
-    length: usize,
-}
-
-impl Path {
-    /// From format arguments; what does not fit is cut (no path here is longer).
-    fn new(text: core::fmt::Arguments<'_>) -> Path {
-        let mut path = Path { bytes: [0; 48], length: 0 };
-        let _ = path.write_fmt(text);
-        path
-    }
-
-    /// As a C string.
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
-    }
-}
-
-impl Write for Path {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        for byte in text.bytes() {
-            // The last byte stays NUL.
-            if self.length + 1 < self.bytes.len() {
-                if let Some(place) = self.bytes.get_mut(self.length) {
-                    *place = byte;
-                    self.length += 1;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    core::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// The inode in `socket:[123]`, as /proc/PID/fd shows sockets (proc(5)).
-fn socket_inode(link: &[u8]) -> Option<u64> {
-    decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
-}
-
-/// The inode of the socket that number `fd` of process `pid` refers to.
-fn socket_of(proc: Fd, pid: i32, fd: Fd) -> Option<u64> {
-    let mut link = [0u8; 64];
-    let path = Path::new(format_args!("{pid}/fd/{fd}"));
-    let length = sys::read_link(proc, path.as_c_str(), &mut link).ok()?;
-    socket_inode(link.get(..length)?)
 }
 
 /// One socket looked for.
@@ -280,45 +229,6 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     Ok(())
 }
 
-/// The numbers of the threads of a process, as far as there is room for them; how many there are.
-fn threads_of(proc: Fd, pid: i32, threads: &mut [i32]) -> sys::Result<usize> {
-    let path = Path::new(format_args!("{pid}/task"));
-    let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
-    let mut count = 0;
-    let listed = each_number(directory, &mut |number| {
-        if let Some(place) = threads.get_mut(count) {
-            *place = i32::try_from(number).unwrap_or(0);
-        }
-        count += 1;
-    });
-    let _ = sys::close(directory);
-    listed.map(|()| count)
-}
-
-/// How many threads of this process are not `ours`; more than one may be counted as one.
-pub fn other_threads(kept: Option<Fd>, ours: &dyn Fn(i32) -> bool) -> sys::Result<usize> {
-    let directory = libc::O_PATH | libc::O_DIRECTORY;
-    let proc = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok)?;
-    let mut threads = [0i32; 128];
-    // Of another process namespace's /proc the number is somebody else's.
-    let mut name = [0u8; 16];
-    let own = sys::read_link(proc, c"self", &mut name).map(|length| name.get(..length).and_then(decimal));
-    let count = match own {
-        Ok(Some(pid)) if pid == process::pid() as u64 => threads_of(proc, process::pid(), &mut threads),
-        Ok(_) => Err(Errno(libc::ENOENT)),
-        Err(error) => Err(error),
-    };
-    if kept.is_none() {
-        let _ = sys::close(proc);
-    }
-    let count = count?;
-    // There are fewer of ours.
-    if count > threads.len() {
-        return Ok(1);
-    }
-    Ok(threads.into_iter().take(count).filter(|thread| !ours(*thread)).count())
-}
-
 /// How many descriptors the table has.
 fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<usize> {
     let mut count = 0;
@@ -345,132 +255,12 @@ fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) ->
     listed.and(unreadable).map(|()| count)
 }
 
-/// Calls `visit` with every entry of an open directory whose name is a number.
-fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Result<()> {
-    let mut buffer = [0u8; 4096];
-    loop {
-        let length = sys::directory_entries(directory, &mut buffer)?;
-        let mut rest = buffer.get(..length).unwrap_or(&[]);
-        if rest.is_empty() {
-            return Ok(());
-        }
-        // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name (getdents(2)).
-        while let Some(&[low, high]) = rest.get(16..18) {
-            let record = usize::from(u16::from_ne_bytes([low, high]));
-            let name = rest.get(19..record).unwrap_or(&[]);
-            if let Some(number) = name.split(|b| *b == 0).next().and_then(decimal) {
-                visit(number);
-            }
-            rest = rest.get(record.max(19)..).unwrap_or(&[]);
-        }
-    }
-}
-
-/// How a process whose table cannot be read relates to this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Relation {
-    /// This process was forked from it, or it from this process or one of those.
-    Kin,
-    /// It started this program in a process of its own, and may go on to use what it gave it; an inetd sets its services apart.
-    Starter,
-    /// Of the same process group or session, and started since this program was: perhaps a grandchild whose parent has
-    /// ended.
-    Companion,
-    /// Neither.
-    Stranger,
-}
-
-impl Relation {
-    /// What came from another process was in that one's table, not in those of our companions: inetd and its other
-    /// services are no holders.
-    fn may_hold(self, origin: Origin) -> bool {
-        match self {
-            Relation::Kin => true,
-            Relation::Starter => origin == Origin::Received,
-            Relation::Companion => origin == Origin::Accepted,
-            Relation::Stranger => false,
-        }
-    }
-}
-
-fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
-    let (Some(theirs), Some(ours)) = (relations(proc, pid), relations(proc, own)) else {
-        return Relation::Kin;
-    };
-    if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
-        return Relation::Kin;
-    }
-    if ours.parent == pid && theirs.session == ours.session {
-        return Relation::Starter;
-    }
-    let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
-    let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);
-    if companion && theirs.started >= program_started(proc, &ours) {
-        Relation::Companion
-    } else {
-        Relation::Stranger
-    }
-}
-
-/// When the first process of the lineage started, in clock ticks since boot; 0 where that cannot be told. What is older
-/// inherited nothing from it.
-fn program_started(proc: Fd, ours: &Relations) -> u64 {
-    let first = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).take_while(|pid| *pid != 0).last();
-    let Some(first) = first else { return ours.started };
-    // A number that was given out anew belongs to a younger process.
-    relations(proc, first).map(|r| r.started).filter(|started| *started <= ours.started).unwrap_or(0)
-}
-
-struct Relations {
-    parent: i32,
-    group: i32,
-    session: i32,
-    started: u64,
-}
-
-/// Fields 4 to 6 and 22 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
-fn relations(proc: Fd, pid: i32) -> Option<Relations> {
-    let path = Path::new(format_args!("{pid}/stat"));
-    let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY).ok()?;
-    let mut text = [0u8; 512];
-    let length = sys::read(file, &mut text);
-    let _ = sys::close(file);
-    parse_relations(text.get(..length.ok()?)?)
-}
-
-fn parse_relations(stat: &[u8]) -> Option<Relations> {
-    let after_name = stat.iter().rposition(|b| *b == b')')?;
-    let mut fields = stat.get(after_name + 1..)?.split(|b| *b == b' ').filter(|f| !f.is_empty()).skip(1);
-    let mut next = || fields.next().and_then(decimal).and_then(|n| i32::try_from(n).ok());
-    let (parent, group, session) = (next()?, next()?, next()?);
-    Some(Relations { parent, group, session, started: fields.nth(15).and_then(decimal)? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handover::Origin;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
-
-    #[test]
-    fn a_stat_line_is_read_past_any_name() {
-        let line = b"42 (a) b (c)) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 rest";
-        let r = parse_relations(line).unwrap();
-        assert_eq!((r.parent, r.group, r.session, r.started), (7, 8, 9, 12345));
-        let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
-        let own = relations(proc, process::pid()).unwrap();
-        sys::close(proc).unwrap();
-        assert!(own.started > 0 && own.parent > 0);
-        assert!(parse_relations(b"42 (a").is_none());
-    }
-
-    #[test]
-    fn only_sockets_have_an_inode() {
-        assert_eq!(socket_inode(b"socket:[123]"), Some(123));
-        for other in [&b"pipe:[123]"[..], b"socket:[]", b"socket:[12", b"/tmp/socket:[1]", b"socket:[x]"] {
-            assert_eq!(socket_inode(other), None);
-        }
-    }
 
     #[test]
     fn finds_what_this_process_holds_and_not_what_it_closed() {

@@ -7,24 +7,9 @@ use std::process::Command;
 
 use linger_testbed::family_trace::FamilyTrace;
 use linger_testbed::server::{find_program, Preload};
-use linger_testbed::trace::{name, Comparison};
+use linger_testbed::trace::{name, Comparison, ADDED_AT_START};
 use linger_testbed::transparency::succeed;
 use tempfile::TempDir;
-
-/// What the loader does to map two libraries, ours and libgcc's, and what our constructor asks.
-const ADDED_AT_START: [&str; 11] = [
-    "openat",
-    "read",
-    "newfstatat",
-    "fstat",
-    "mmap",
-    "mprotect",
-    "close",
-    "munmap",
-    "getpid",
-    "gettid",
-    "getsockopt",
-];
 
 /// A fork's handlers run before anything else does, but for what libc itself does in a child.
 const FIRST_CALLS: usize = 3;

@@ -8,23 +8,8 @@ use std::path::Path;
 
 use linger_testbed::netns;
 use linger_testbed::server::{find_program, Preload};
-use linger_testbed::trace::{name, Comparison, Trace};
+use linger_testbed::trace::{name, Comparison, Trace, ADDED_AT_START};
 use tempfile::TempDir;
-
-/// What the loader does to map two libraries, ours and libgcc's, and what our constructor asks.
-const ADDED_AT_START: [&str; 11] = [
-    "openat",
-    "read",
-    "newfstatat",
-    "fstat",
-    "mmap",
-    "mprotect",
-    "close",
-    "munmap",
-    "getpid",
-    "gettid",
-    "getsockopt",
-];
 
 /// Two libraries with eight calls or so each, and the constructor's.
 const HANDFUL: usize = 32;
