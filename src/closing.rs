@@ -57,6 +57,8 @@ pub fn observe(fd: Fd) -> Observed {
 
 /// How much the caller itself discards of what has arrived, to see whether the FIN is behind it.
 const LOOK_BYTES: usize = 64 << 10;
+/// Of how many processes [`drain_here`] can look for holders.
+const PROCESSES: usize = 4096;
 
 /// [`observe`] for a TCP connection whose input is ours alone and was never shut: receiving from it says as much as
 /// TCP_INFO, at half the cost. What was there is discarded, and counted.
@@ -205,14 +207,14 @@ pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
 }
 
 /// Lets go of `fd` in the calling thread, where there is no drain thread and the process is about to end. **Blocks** until
-/// the connection has ended, or until `until_ms` of [`process::now_ms`]. Uses some 16 KiB of stack.
+/// the connection has ended, or until `until_ms` of [`process::now_ms`]. Uses some 32 KiB of stack.
 pub fn drain_here(fd: Fd, holding: Holding, until_ms: u64) {
     let left = u32::try_from(until_ms.saturating_sub(process::now_ms())).unwrap_or(0);
     if let Holding::Unproven(suspicion) = holding {
         let Ok(identity) = sys::identity(fd) else { return };
         let found = holders::Found::Nobody;
         let mut searches = [holders::Search { inode: identity.inode, suspicion, found }];
-        holders::find(&mut searches, None);
+        holders::find(&mut searches, None, &mut [0; PROCESSES]);
         if searches.iter().any(|s| s.found != holders::Found::Nobody) {
             return;
         }

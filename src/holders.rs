@@ -3,7 +3,8 @@
 //! **Promises:** no allocation; a bounded number of sockets is looked for in one pass. The drain thread's private
 //! table does not appear in /proc/PID/fd, so a reference it holds is never mistaken for a holder.
 //!
-//! **Invariant:** doubt counts as a holder: no /proc, a table of the family that cannot be read, a pass cut short.
+//! **Invariant:** doubt counts as a holder: no /proc, a table of the family that cannot be read, a pass cut short, processes
+//! that come faster than they can be looked into.
 //!
 //! The family is who can have inherited the socket: this process, those it was forked from (as far as they ran this
 //! program), and whatever they forked. Others cannot hold it unless it was sent to them, and then their table is
@@ -11,6 +12,7 @@
 
 mod proc;
 mod relation;
+mod visited;
 
 pub use proc::other_threads;
 
@@ -20,6 +22,7 @@ use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use proc::{each_number, socket_inode, socket_of, threads_of, Path};
 use relation::relation;
+use visited::{Visit, Visited};
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
@@ -36,6 +39,8 @@ static BLIND: AtomicBool = AtomicBool::new(false);
 
 /// How often a look is repeated that may have been crossed by a new reference.
 const LOOKS: u32 = 4;
+/// How often /proc is listed in one look until there is nobody new in it.
+const LISTINGS: u32 = 16;
 
 /// Processes this one was forked from while it ran the same program, nearest first; 0 ends the list.
 static LINEAGE: [AtomicI32; 8] = [const { AtomicI32::new(0) }; 8];
@@ -110,25 +115,24 @@ pub enum Found {
     NotYetClosed,
 }
 
-/// Fills in what was found, for every search: at the likeliest places first, then in one pass over /proc. `kept` is /proc
-/// as it was before a chroot(2), if there was one.
-pub fn find(searches: &mut [Search], kept: Option<Fd>) {
+/// Fills in what was found, for every search: at the likeliest places first, then in a pass over /proc. `kept` is /proc
+/// as it was before a chroot(2), if there was one. `room` is for one number of each process there is; with too little
+/// there is doubt.
+pub fn find(searches: &mut [Search], kept: Option<Fd>, room: &mut [u32]) {
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let opened = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok);
     let unseen = RELATIVES_UNSEEN.load(Ordering::Relaxed);
-    let found = opened.and_then(|proc| find_in(proc, searches));
+    let found = opened.and_then(|proc| find_in(proc, searches, room));
     BLIND.store(found.is_err(), Ordering::Relaxed);
     if found.is_err() || unseen {
-        for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
-            search.found = Found::Somebody;
-        }
+        somebody_has(searches, &|_| true);
     }
     if let (Ok(proc), None) = (opened, kept) {
         let _ = sys::close(proc);
     }
 }
 
-fn find_in(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
+fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<()> {
     let own = process::pid();
     for search in searches.iter_mut() {
         let number = search.suspicion.number;
@@ -147,12 +151,8 @@ fn find_in(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
         if searches.iter().all(|s| s.found != Found::Nobody) {
             break;
         }
-        pass(proc, searches)?;
-        for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
-            if family::travels(search.inode) {
-                search.found = Found::Somebody;
-            }
-        }
+        pass(proc, searches, room)?;
+        somebody_has(searches, &|s| family::travels(s.inode));
         if family::references_made() == before {
             break;
         }
@@ -160,17 +160,46 @@ fn find_in(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
     Ok(())
 }
 
-fn pass(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
+/// Looks into every process, and then into those that came meanwhile, until there are none.
+///
+/// Whoever holds a socket that nobody had when he was looked into has it from a process that was not looked into yet when it
+/// handed it on, by fork(2). So where one listing of all processes has nobody new, nobody holds it.
+fn pass(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<()> {
     // Where other users' processes are hidden (hidepid=2) their tables cannot be told from no tables.
     let first = sys::open_at(proc, c"1", libc::O_PATH)?;
     let _ = sys::close(first);
+    let mut visited = Visited::none(room);
+    for _ in 0..LISTINGS {
+        if !visit_the_new(proc, searches, &mut visited)? {
+            return Ok(());
+        }
+    }
+    somebody_has(searches, &|_| true);
+    Ok(())
+}
+
+/// Those of which it is true were found, or there is doubt about them.
+fn somebody_has(searches: &mut [Search], is_true: &dyn Fn(&Search) -> bool) {
+    for search in searches.iter_mut().filter(|s| s.found == Found::Nobody && is_true(s)) {
+        search.found = Found::Somebody;
+    }
+}
+
+/// Whether there was anybody to look into.
+fn visit_the_new(proc: Fd, searches: &mut [Search], visited: &mut Visited<'_>) -> sys::Result<bool> {
     let listing = sys::open_at(proc, c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
     let own = process::pid();
+    let mut anybody_new = false;
     let mut failure = Ok(());
     let listed = each_number(listing, &mut |pid| {
         let Ok(pid) = i32::try_from(pid) else { return };
         if searches.iter().all(|s| s.found != Found::Nobody) {
             return;
+        }
+        match visited.note(pid.unsigned_abs()) {
+            Visit::First => anybody_new = true,
+            Visit::Again => return,
+            Visit::Unnoted => return failure = Err(Errno(libc::ENOBUFS)),
         }
         match look_into(proc, pid, pid == own, searches) {
             Ok(()) => {}
@@ -179,17 +208,13 @@ fn pass(proc: Fd, searches: &mut [Search]) -> sys::Result<()> {
             Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => {}
             Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
                 let relation = relation(proc, pid, own);
-                for search in searches.iter_mut().filter(|s| s.found == Found::Nobody) {
-                    if relation.may_hold(search.suspicion.origin) {
-                        search.found = Found::Somebody;
-                    }
-                }
+                somebody_has(searches, &|s| relation.may_hold(s.suspicion.origin));
             }
             Err(e) => failure = Err(e),
         }
     });
     let _ = sys::close(listing);
-    listed.and(failure)
+    listed.and(failure).map(|()| anybody_new)
 }
 
 /// Looks through the descriptor table of one process.
@@ -200,7 +225,7 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     let path = Path::new(format_args!("{pid}/fd"));
     let looked = look_into_table(proc, &path, own, searches);
     let seen = match looked {
-        Ok(count) => count > 0,
+        Ok(any) => any,
         Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => false,
         Err(e) => return Err(e),
     };
@@ -229,30 +254,45 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     Ok(())
 }
 
-/// How many descriptors the table has.
-fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<usize> {
-    let mut count = 0;
+/// What one reading of a descriptor table came to.
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    /// It has descriptors.
+    any: bool,
+    /// One was closed before it was looked at. Perhaps it had been moved to where the reading had been.
+    closed_meanwhile: bool,
+}
+
+/// Reads a table, and once more if something in it may have moved: of this process's and its relatives' own moves
+/// [`family`] tells. False if it is empty.
+fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<bool> {
+    let first = read_table(proc, path, own, searches)?;
+    if first.closed_meanwhile && !own {
+        return read_table(proc, path, own, searches).map(|second| first.any || second.any);
+    }
+    Ok(first.any)
+}
+
+fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<Reading> {
+    let mut reading = Reading::default();
     let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let mut unreadable = Ok(());
     let listed = each_number(directory, &mut |number| {
-        count += 1;
+        reading.any = true;
         let name = Path::new(format_args!("{number}"));
         let mut link = [0u8; 64];
         match sys::read_link(directory, name.as_c_str(), &mut link) {
             Ok(length) => {
                 if let Some(inode) = socket_inode(link.get(..length).unwrap_or(&[])) {
-                    let found = |s: &&mut Search| s.inode == inode && !(own && s.suspicion.exiting);
-                    for search in searches.iter_mut().filter(|s| s.found == Found::Nobody).filter(found) {
-                        search.found = Found::Somebody;
-                    }
+                    somebody_has(searches, &|s| s.inode == inode && !(own && s.suspicion.exiting));
                 }
             }
-            Err(e) if e.is(libc::ENOENT) => {}
+            Err(e) if e.is(libc::ENOENT) => reading.closed_meanwhile = true,
             Err(e) => unreadable = Err(e),
         }
     });
     let _ = sys::close(directory);
-    listed.and(unreadable).map(|()| count)
+    listed.and(unreadable).map(|()| reading)
 }
 
 #[cfg(test)]
@@ -273,7 +313,7 @@ mod tests {
         let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
         let look = |inode, suspicion| {
             let mut searches = [Search { inode, suspicion, found: Found::Nobody }];
-            find(&mut searches, None);
+            find(&mut searches, None, &mut [0; 4096]);
             searches[0].found
         };
         assert_eq!(look(held, suspicion), Found::Somebody);

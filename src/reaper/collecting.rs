@@ -89,7 +89,7 @@ impl Reaper {
     pub(super) fn is_former(&self) -> bool {
         !self.seat.current()
             && self.order.len() == 0
-            && self.searching.iter().all(Option::is_none)
+            && self.suspects.is_empty()
             && self.shutting.is_empty()
             && passing::look_at_payload(CHANNEL).is_err()
     }

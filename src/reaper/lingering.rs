@@ -1,14 +1,14 @@
 //! The connections that linger, and what happens to them: the drain thread's state.
 //!
 //! **Invariants:** a connection in `order` is also in the epoll set, has a timer set and a `Drain`; one that is being
-//! searched for holders is in `searching` only. Every connection received is closed exactly once, by
+//! searched for holders is in `suspects` only. Every connection received is closed exactly once, by
 //! [`Reaper::close`].
 
 use super::collecting::Collecting;
 use super::crowding::{Crowd, Crowding};
 use super::peers::Peers;
 use super::reports::Reports;
-use super::searching::{Budget, Searching};
+use super::searching::Suspects;
 use super::shards::{self, Seat};
 use super::shutting::Shutting;
 use super::table::{self, BELL, CHANNEL, EPOLL};
@@ -77,11 +77,10 @@ pub(super) struct Reaper {
     wheel: Wheel,
     pub(super) order: Order,
     pub(super) collecting: Collecting,
-    pub(super) searching: [Option<Searching>; holders::BATCH],
+    pub(super) suspects: Suspects,
     pub(super) shutting: Shutting,
     /// /proc as it was before the program changed its root.
     pub(super) proc: Option<Fd>,
-    pub(super) budget: Budget,
     /// When it is looked again whether the program has a thread.
     pub(super) leader_look_ms: u64,
     pub(super) now: u64,
@@ -106,10 +105,9 @@ impl Reaper {
             wheel: Wheel::new(ids, now)?,
             order: Order::new(ids)?,
             collecting: Collecting::new(),
-            searching: [None; holders::BATCH],
+            suspects: Suspects::new(now),
             shutting: Shutting::new(),
             proc: table::kept_proc(),
-            budget: Budget::new(now),
             leader_look_ms: 0,
             now,
         };
@@ -143,10 +141,7 @@ impl Reaper {
             );
         }
         self.shutting.shut_what_is_due(u64::MAX);
-        for searching in core::mem::replace(&mut self.searching, [None; holders::BATCH]).into_iter().flatten()
-        {
-            self.drop_as_shared(searching.fd);
-        }
+        self.drop_suspects();
         (0..self.order.len()).for_each(|_| shards::leaves());
     }
 
@@ -373,7 +368,7 @@ impl Reaper {
     /// How long to sleep.
     pub(super) fn sleep_ms(&self) -> i32 {
         let now = process::now_ms();
-        let search = self.searching.iter().any(Option::is_some).then_some(self.budget.available_ms());
+        let search = self.suspects.due_ms();
         let deaf = self.deaf().then_some(now + UNHEARD_MS);
         let nothing = now + if leader::has_ended() { LEADERLESS_MS } else { NOTHING_MS };
         let times = self.wheel.next_ms().into_iter().chain(search).chain(self.shutting.next_ms()).chain(deaf);

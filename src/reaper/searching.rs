@@ -12,11 +12,15 @@ use crate::drain::Outcome;
 use crate::handover::{Input, Origin, Request, Suspicion};
 use crate::holders::{self, Found, Search};
 use crate::stats;
+use crate::sys::memory::Region;
 use crate::sys::{self, process, socket, Fd};
 use crate::verdict::{self, Verdict};
 
 /// A caller that was preempted between handing a connection over and closing its number is given so long.
 const PATIENCE_MS: u64 = 1000;
+
+/// Where there are more processes, a connection that others may hold is closed plainly.
+const PROCESSES: usize = 32_768;
 
 /// How much of its time the thread may spend on looking: a part of this many.
 const SHARE: u64 = 10;
@@ -51,15 +55,60 @@ impl Budget {
     }
 }
 
-/// A connection whose holders are being looked for.
+/// A connection that somebody else may hold.
 #[derive(Clone, Copy)]
-pub(super) struct Searching {
-    pub(super) fd: Fd,
+struct Suspect {
+    fd: Fd,
     inode: u64,
     suspicion: Suspicion,
     request: Request,
     /// When waiting for the caller's own close ends.
     patience_ms: u64,
+}
+
+/// The connections whose holders are to be looked for, and what looking takes.
+pub(super) struct Suspects {
+    waiting: [Option<Suspect>; holders::BATCH],
+    budget: Budget,
+    /// Room for those that a look has been to; from the first look on.
+    processes: Option<Region<u32>>,
+}
+
+impl Suspects {
+    pub(super) fn new(now_ms: u64) -> Suspects {
+        Suspects { waiting: [None; holders::BATCH], budget: Budget::new(now_ms), processes: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.iter().all(Option::is_none)
+    }
+
+    /// When the next look is due, if one is.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.budget.available_ms())
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = Suspect> {
+        core::mem::replace(&mut self.waiting, [None; holders::BATCH]).into_iter().flatten()
+    }
+
+    /// Looks for the holders of all of them; what was found, in their order.
+    fn look(&mut self, proc: Option<Fd>) -> [Found; holders::BATCH] {
+        let nobody = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
+        let empty = Search { inode: 0, suspicion: nobody, found: Found::Nobody };
+        let mut searches = [empty; holders::BATCH];
+        let mut count = 0;
+        for (search, suspect) in searches.iter_mut().zip(self.waiting.iter().flatten()) {
+            *search = Search { inode: suspect.inode, suspicion: suspect.suspicion, ..empty };
+            count += 1;
+        }
+        if self.processes.is_none() {
+            self.processes = Region::new(PROCESSES).ok();
+        }
+        let room = self.processes.as_deref_mut().unwrap_or(&mut []);
+        holders::find(searches.get_mut(..count).unwrap_or(&mut []), proc, room);
+        searches.map(|search| search.found)
+    }
 }
 
 impl Reaper {
@@ -68,47 +117,42 @@ impl Reaper {
             return self.drop_as_shared(fd);
         };
         let patience_ms = self.now + PATIENCE_MS;
-        let searching = Searching { fd, inode: identity.inode, suspicion, request, patience_ms };
-        if self.searching.iter().all(Option::is_some) {
+        let suspect = Suspect { fd, inode: identity.inode, suspicion, request, patience_ms };
+        if self.suspects.waiting.iter().all(Option::is_some) {
             self.search_now();
         }
-        match self.searching.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(searching),
+        match self.suspects.waiting.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(suspect),
             None => self.drop_as_shared(fd),
         }
     }
 
     /// Looks for other holders of the connections that wait for that, unless the last look was too recent.
     pub(super) fn search(&mut self) {
-        if self.searching.iter().any(Option::is_some) && self.now >= self.budget.available_ms() {
+        if self.suspects.due_ms().is_some_and(|due| due <= self.now) {
             self.search_now();
         }
     }
 
     fn search_now(&mut self) {
         let started = process::now_ms();
-        let nobody = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
-        let empty = Search { inode: 0, suspicion: nobody, found: Found::Nobody };
-        let mut searches = [empty; holders::BATCH];
-        let mut count = 0;
-        for (search, searching) in searches.iter_mut().zip(self.searching.iter().flatten()) {
-            let Searching { inode, suspicion, .. } = *searching;
-            *search = Search { inode, suspicion, ..empty };
-            count += 1;
-        }
-        holders::find(searches.get_mut(..count).unwrap_or(&mut []), self.proc);
+        let found = self.suspects.look(self.proc);
         self.now = process::now_ms();
-        self.budget.spend(started, self.now);
+        self.suspects.budget.spend(started, self.now);
         let mut again = [None; holders::BATCH];
-        let looked_for = core::mem::replace(&mut self.searching, [None; holders::BATCH]);
-        for ((searching, search), place) in looked_for.into_iter().flatten().zip(searches).zip(&mut again) {
-            match search.found {
-                Found::Nobody => self.linger_as_last_holder(searching.fd, searching.request),
-                Found::NotYetClosed if self.now < searching.patience_ms => *place = Some(searching),
-                Found::NotYetClosed | Found::Somebody => self.drop_as_shared(searching.fd),
+        for ((suspect, found), place) in self.suspects.take_all().zip(found).zip(&mut again) {
+            match found {
+                Found::Nobody => self.linger_as_last_holder(suspect.fd, suspect.request),
+                Found::NotYetClosed if self.now < suspect.patience_ms => *place = Some(suspect),
+                Found::NotYetClosed | Found::Somebody => self.drop_as_shared(suspect.fd),
             }
         }
-        self.searching = again;
+        self.suspects.waiting = again;
+    }
+
+    /// The thread ends: whoever else may hold them.
+    pub(super) fn drop_suspects(&mut self) {
+        self.suspects.take_all().for_each(|suspect| self.drop_as_shared(suspect.fd));
     }
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
