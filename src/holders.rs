@@ -22,7 +22,7 @@ use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use proc::{each_number, socket_inode, socket_of, threads_of, Path};
 use relation::relation;
-use visited::{Visit, Visited};
+use visited::{Numbers, Visit, Visited};
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
@@ -187,11 +187,10 @@ fn somebody_has(searches: &mut [Search], is_true: &dyn Fn(&Search) -> bool) {
 
 /// Whether there was anybody to look into.
 fn visit_the_new(proc: Fd, searches: &mut [Search], visited: &mut Visited<'_>) -> sys::Result<bool> {
-    let listing = sys::open_at(proc, c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
     let own = process::pid();
     let mut anybody_new = false;
     let mut failure = Ok(());
-    let listed = each_number(listing, &mut |pid| {
+    each_entry(proc, &Path::new(format_args!(".")), &mut |_, pid| {
         let Ok(pid) = i32::try_from(pid) else { return };
         if searches.iter().all(|s| s.found != Found::Nobody) {
             return;
@@ -212,9 +211,8 @@ fn visit_the_new(proc: Fd, searches: &mut [Search], visited: &mut Visited<'_>) -
             }
             Err(e) => failure = Err(e),
         }
-    });
-    let _ = sys::close(listing);
-    listed.and(failure).map(|()| anybody_new)
+    })?;
+    failure.map(|()| anybody_new)
 }
 
 /// Looks through the descriptor table of one process.
@@ -254,31 +252,26 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     Ok(())
 }
 
-/// What one reading of a descriptor table came to.
-#[derive(Clone, Copy, Default)]
-struct Reading {
-    /// It has descriptors.
-    any: bool,
-    /// One was closed before it was looked at. Perhaps it had been moved to where the reading had been.
-    closed_meanwhile: bool,
-}
-
-/// Reads a table, and once more if something in it may have moved: of this process's and its relatives' own moves
-/// [`family`] tells. False if it is empty.
+/// Reads a table, and once more if something was opened or closed meanwhile: it may have been moved to where the reading had
+/// been. Of this process's and its relatives' own moves [`family`] tells. False if it is empty.
 fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<bool> {
-    let first = read_table(proc, path, own, searches)?;
-    if first.closed_meanwhile && !own {
-        return read_table(proc, path, own, searches).map(|second| first.any || second.any);
+    let read = read_table(proc, path, own, searches)?;
+    if read == Numbers::default() || own {
+        return Ok(read != Numbers::default());
     }
-    Ok(first.any)
+    let mut now = Numbers::default();
+    each_entry(proc, path, &mut |_, number| now.add(number))?;
+    if now != read {
+        read_table(proc, path, own, searches)?;
+    }
+    Ok(true)
 }
 
-fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<Reading> {
-    let mut reading = Reading::default();
-    let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<Numbers> {
+    let mut numbers = Numbers::default();
     let mut unreadable = Ok(());
-    let listed = each_number(directory, &mut |number| {
-        reading.any = true;
+    each_entry(proc, path, &mut |directory, number| {
+        numbers.add(number);
         let name = Path::new(format_args!("{number}"));
         let mut link = [0u8; 64];
         match sys::read_link(directory, name.as_c_str(), &mut link) {
@@ -287,12 +280,19 @@ fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys:
                     somebody_has(searches, &|s| s.inode == inode && !(own && s.suspicion.exiting));
                 }
             }
-            Err(e) if e.is(libc::ENOENT) => reading.closed_meanwhile = true,
+            Err(e) if e.is(libc::ENOENT) => {}
             Err(e) => unreadable = Err(e),
         }
-    });
+    })?;
+    unreadable.map(|()| numbers)
+}
+
+/// Calls `visit` with every entry of a directory whose name is a number, and with the open directory.
+fn each_entry(proc: Fd, path: &Path, visit: &mut dyn FnMut(Fd, u64)) -> sys::Result<()> {
+    let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let listed = each_number(directory, &mut |number| visit(directory, number));
     let _ = sys::close(directory);
-    listed.and(unreadable).map(|()| reading)
+    listed
 }
 
 #[cfg(test)]

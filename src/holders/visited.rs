@@ -1,6 +1,24 @@
-//! The processes that one look has been to.
+//! What one look has been to: processes, and the numbers of a descriptor table.
 
-/// Their numbers, in ascending order.
+/// A set of numbers, of which only can be said whether it is another one: how many there are, their sum, and the sum of
+/// their squares. Sets that differ by one or two numbers each, which is what a move makes, are always told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Numbers {
+    count: u64,
+    sum: u64,
+    squares: u64,
+}
+
+impl Numbers {
+    /// In any order, and each once.
+    pub(super) fn add(&mut self, number: u64) {
+        self.count = self.count.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(number);
+        self.squares = self.squares.wrapping_add(number.wrapping_mul(number));
+    }
+}
+
+/// The numbers of processes, in ascending order.
 pub(super) struct Visited<'a> {
     numbers: &'a mut [u32],
     count: usize,
@@ -42,7 +60,23 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    fn numbers(set: &BTreeSet<u64>) -> Numbers {
+        let mut numbers = Numbers::default();
+        set.iter().for_each(|number| numbers.add(*number));
+        numbers
+    }
+
     proptest! {
+        #[test]
+        fn a_table_in_which_one_or_two_have_moved_is_another(
+            common in proptest::collection::btree_set(0u64..24, 0..20),
+            before in proptest::collection::btree_set(0u64..24, 0..3),
+            after in proptest::collection::btree_set(0u64..24, 0..3),
+        ) {
+            let (before, after) = (&common | &before, &common | &after);
+            prop_assert_eq!(numbers(&before) == numbers(&after), before == after);
+        }
+
         #[test]
         fn a_number_is_noted_once_while_there_is_room(
             numbers in proptest::collection::vec(0u32..40, 0..100),
