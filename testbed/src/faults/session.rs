@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::exchange::{Behaviour, Client, Got};
 use super::holdings::{Footprint, Holdings};
 use super::launch::{Running, Surroundings};
+use crate::interface::Statistics;
 use crate::{pause, DEADLINE};
 
 /// A response: more than the client's window and what it has in its receive queue.
@@ -37,23 +38,6 @@ pub const LINKED: &[&str] = &["linger_close", "epoll_linger_close", "linger_clos
 
 /// System calls of one kind in the turns of the drain threads, in one session; a thread that spins makes millions.
 pub const MOST_CALLS: u64 = 20_000;
-
-/// `struct linger_stats`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Statistics {
-    pub lingered: u64,
-    pub pending: u64,
-    pub fin: u64,
-    pub reset: u64,
-    pub idle: u64,
-    pub timeout: u64,
-    pub bytes: u64,
-    pub evicted: u64,
-    pub closed: u64,
-    pub shared: u64,
-    pub fallbacks: u64,
-}
 
 /// What `every-way` reports of itself, and what it holds then.
 #[derive(Debug, Clone, Deserialize)]

@@ -2,24 +2,7 @@
 
 use std::ffi::{c_int, c_void, CStr};
 
-/// `struct linger_stats`.
-#[repr(C)]
-#[derive(Debug, Default, serde::Serialize)]
-pub struct Statistics {
-    size: usize,
-    lingered: u64,
-    pending: u64,
-    fin: u64,
-    reset: u64,
-    idle: u64,
-    timeout: u64,
-    bytes: u64,
-    evicted: u64,
-    closed: u64,
-    shared: u64,
-    fallbacks: u64,
-    bytes_discarded: u64,
-}
+use linger_testbed::interface::Statistics;
 
 fn symbol(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: the name ends with its only NUL.

@@ -2,9 +2,10 @@
 
 use std::ffi::c_int;
 
+use linger_testbed::interface::Statistics;
 use serde::Serialize;
 
-use crate::interface::{self, Statistics};
+use crate::interface;
 use crate::ways::Server;
 
 /// How long to wait until nothing lingers.
