@@ -152,9 +152,11 @@ static void fclose_that_cannot_flush_says_so(void **state)
 static void freopen_that_cannot_reopen_forgets_the_number(void **state)
 {
     const struct pair pair = pair_open(FAMILY_IPV4);
-    FILE *stream = stream_over(pair.server, "w");
+    /* Closed, but not freed, and not to be closed again: freopen(3p). Not a leak for valgrind. */
+    static FILE *volatile stream;
 
     (void)state;
+    stream = stream_over(pair.server, "w");
     errno = 0;
     require(freopen(NULL, "r", stream) == NULL);
     require(errno != 0);

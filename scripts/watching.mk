@@ -29,11 +29,12 @@ sanitize-rust:
 
 # Not borne by valgrind 3.19: taking descriptors, threads and memory away, which it needs itself (trap_exhaustion, trap_sweep);
 # sandboxes (way_sandbox); other libraries before it, or a sanitizer (way_constructor, way_stacked); inetd's ways with the standard
-# streams (way_replace); a child held up in the middle of a close (trap_delayed_close); and what is told of descriptors that
-# valgrind has as well (way_private_inheritance). And under helgrind programs whose own threads speak through atomics.
+# streams (way_replace); a child held up in the middle of a close (trap_delayed_close); what is told of descriptors that
+# valgrind has as well (way_private_inheritance); pidfd_open(2) (way_private_table); and thousands of processes (trap_relay).
+# And under helgrind programs whose own threads speak through atomics.
 MEMCHECK = trap_late_bytes trap_fin_here trap_epoll trap_signal trap_families trap_lost_peer trap_so_linger trap_untouched \
            trap_blocking trap_cancel trap_clock trap_clone trap_daemon trap_double_close trap_exec trap_fork trap_handed_on \
-           trap_other_thread way_bulk way_cancel way_exit way_handlers way_private_table way_privilege way_shutdown way_spawn way_stdio \
+           trap_other_thread way_bulk way_cancel way_exit way_handlers way_privilege way_shutdown way_spawn way_stdio \
            way_syscall api_arguments api_outcomes api_waiting letting_go stress_exclusivity
 HELGRIND = trap_late_bytes trap_double_close trap_signal trap_blocking trap_families trap_fin_here trap_lost_peer trap_fork \
            trap_handed_on trap_daemon trap_clone way_syscall way_bulk api_arguments letting_go
