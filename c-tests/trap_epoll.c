@@ -113,89 +113,94 @@ static void several_sets_see_no_ghost(void **state)
     prove_no_ghost(EPOLLIN | EPOLLOUT | EPOLLRDHUP, 4);
 }
 
-/* Event loops that want a call their libc did not have yet make it themselves. */
-static void registration_by_syscall_sees_no_ghost(void **state)
+/* A set that has the witness and the connection, where it is reached in the end. */
+struct made {
+    int set;
+    int to_close; /* or -1 */
+};
+
+static void prove_no_ghost_in(struct made (*make)(int witness, int connection))
 {
-    (void)state;
     BY_EACH_WAY(way) {
         const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
         const struct netcounters before = netcounters_now();
-        const int set = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
-        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP,
-                                    .data.u64 = CONNECTION};
+        const struct made made = make(witness.server, pair.server);
 
-        require(set >= 0);
-        watch(set, witness.server, EPOLLIN, WITNESS);
-        require(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, pair.server, &event) == 0);
         send_response(pair.server);
         require(way->let_go(pair.server) == 0);
         stir(pair.client);
-        require_only_the_witness(set, &witness);
+        require_only_the_witness(made.set, &witness);
         prove_fate(way, pair.client, &before);
-        require_only_the_witness(set, &witness);
-        require(close(set) == 0);
+        require_only_the_witness(made.set, &witness);
+        require(close(made.set) == 0);
+        require(made.to_close < 0 || close(made.to_close) == 0);
         require(close(witness.client) == 0);
         require(close(witness.server) == 0);
         require_nothing_lingers();
     }
 }
 
+/* Event loops that want a call their libc did not have yet make it themselves. */
+static struct made made_by_syscall(int witness, int connection)
+{
+    const int set = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP,
+                                .data.u64 = CONNECTION};
+
+    require(set >= 0);
+    watch(set, witness, EPOLLIN, WITNESS);
+    require(syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, connection, &event) == 0);
+    return (struct made){.set = set, .to_close = -1};
+}
+
+static void registration_by_syscall_sees_no_ghost(void **state)
+{
+    (void)state;
+    prove_no_ghost_in(made_by_syscall);
+}
+
 /* The set is reached through another number than the one it was registered by. */
+static struct made moved(int witness, int connection)
+{
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    const int other = fcntl(set, F_DUPFD_CLOEXEC, 0);
+
+    watch(set, witness, EPOLLIN, WITNESS);
+    watch(set, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
+    require(close(set) == 0);
+    return (struct made){.set = other, .to_close = -1};
+}
+
 static void set_under_another_number_sees_no_ghost(void **state)
 {
     (void)state;
-    BY_EACH_WAY(way) {
-        const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
-        const struct netcounters before = netcounters_now();
-        const int set = epoll_create1(EPOLL_CLOEXEC);
-        const int other = fcntl(set, F_DUPFD_CLOEXEC, 0);
-
-        watch(set, witness.server, EPOLLIN, WITNESS);
-        watch(set, pair.server, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
-        require(close(set) == 0);
-        send_response(pair.server);
-        require(way->let_go(pair.server) == 0);
-        stir(pair.client);
-        require_only_the_witness(other, &witness);
-        prove_fate(way, pair.client, &before);
-        require_only_the_witness(other, &witness);
-        require(close(other) == 0);
-        require(close(witness.client) == 0);
-        require(close(witness.server) == 0);
-        require_nothing_lingers();
-    }
+    prove_no_ghost_in(moved);
 }
 
 /* The set lives on under another number; its own is another set's, which may even have the
  * same connection. */
+static struct made replaced(int witness, int connection)
+{
+    struct made made = moved(witness, connection);
+
+    made.to_close = epoll_create1(EPOLL_CLOEXEC);
+    require(made.to_close >= 0 && made.to_close < made.set);
+    return made;
+}
+
+static struct made replaced_by_one_like_it(int witness, int connection)
+{
+    const struct made made = replaced(witness, connection);
+
+    watch(made.to_close, connection, EPOLLIN, CONNECTION);
+    return made;
+}
+
 static void set_whose_number_is_reused_sees_no_ghost(void **state)
 {
     (void)state;
-    for (int in_both = 0; in_both <= 1; in_both++)
-        BY_EACH_WAY(way) {
-            const struct pair witness = pair_open(FAMILY_IPV4), pair = pair_open(FAMILY_IPV4);
-            const struct netcounters before = netcounters_now();
-            const int number = epoll_create1(EPOLL_CLOEXEC);
-            const int other = fcntl(number, F_DUPFD_CLOEXEC, 0);
-
-            watch(number, witness.server, EPOLLIN, WITNESS);
-            watch(number, pair.server, EPOLLIN | EPOLLOUT | EPOLLRDHUP, CONNECTION);
-            require(close(number) == 0);
-            require(epoll_create1(EPOLL_CLOEXEC) == number);
-            if (in_both)
-                watch(number, pair.server, EPOLLIN, CONNECTION);
-            send_response(pair.server);
-            require(way->let_go(pair.server) == 0);
-            stir(pair.client);
-            require_only_the_witness(other, &witness);
-            prove_fate(way, pair.client, &before);
-            require_only_the_witness(other, &witness);
-            require(close(other) == 0);
-            require(close(number) == 0);
-            require(close(witness.client) == 0);
-            require(close(witness.server) == 0);
-            require_nothing_lingers();
-        }
+    prove_no_ghost_in(replaced);
+    prove_no_ghost_in(replaced_by_one_like_it);
 }
 
 static void change(int set, int operation, int fd, int expected_errno)
