@@ -3,7 +3,7 @@
 use super::proc::{decimal, Path};
 use super::LINEAGE;
 use crate::handover::Origin;
-use crate::sys::{self, Fd};
+use crate::sys::{self, Errno, Fd};
 use core::sync::atomic::Ordering;
 
 fn in_lineage(pid: i32) -> bool {
@@ -38,9 +38,13 @@ impl Relation {
 }
 
 pub(super) fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
-    let (Some(theirs), Some(ours)) = (relations(proc, pid), relations(proc, own)) else {
-        return Relation::Kin;
+    let theirs = match relations(proc, pid) {
+        Ok(theirs) => theirs,
+        // It has ended since its table could not be read, and holds nothing.
+        Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => return Relation::Stranger,
+        Err(_) => return Relation::Kin,
     };
+    let Ok(ours) = relations(proc, own) else { return Relation::Kin };
     if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
         return Relation::Kin;
     }
@@ -62,7 +66,7 @@ pub(super) fn program_started(proc: Fd, ours: &Relations) -> u64 {
     let first = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).take_while(|pid| *pid != 0).last();
     let Some(first) = first else { return ours.started };
     // A number that was given out anew belongs to a younger process.
-    relations(proc, first).map(|r| r.started).filter(|started| *started <= ours.started).unwrap_or(0)
+    relations(proc, first).ok().map(|r| r.started).filter(|started| *started <= ours.started).unwrap_or(0)
 }
 
 pub(super) struct Relations {
@@ -73,13 +77,13 @@ pub(super) struct Relations {
 }
 
 /// Fields 4 to 6 and 22 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
-pub(super) fn relations(proc: Fd, pid: i32) -> Option<Relations> {
+pub(super) fn relations(proc: Fd, pid: i32) -> sys::Result<Relations> {
     let path = Path::new(format_args!("{pid}/stat"));
-    let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY).ok()?;
+    let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY)?;
     let mut text = [0u8; 512];
     let length = sys::read(file, &mut text);
     let _ = sys::close(file);
-    parse_relations(text.get(..length.ok()?)?)
+    text.get(..length?).and_then(parse_relations).ok_or(Errno(libc::EBADMSG))
 }
 
 pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
@@ -102,6 +106,15 @@ mod tests {
         assert_eq!((r.parent, r.group, r.session, r.started), (7, 8, 9, 12345));
         let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
         let own = relations(proc, process::pid()).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let number = child.id() as i32;
+        assert_eq!(
+            relation(proc, number, process::pid()),
+            Relation::Kin,
+            "it is there until it is waited for"
+        );
+        child.wait().unwrap();
+        assert_eq!(relation(proc, number, process::pid()), Relation::Stranger, "it has ended");
         sys::close(proc).unwrap();
         assert!(own.started > 0 && own.parent > 0);
         assert!(parse_relations(b"42 (a").is_none());
