@@ -201,7 +201,7 @@ fn launch(
     group: &mut Option<Group>,
 ) -> Result<SocketAddr> {
     let (mut command, listening) = program.prepare(dir, host)?;
-    preload.apply(&mut command);
+    preload.apply(&mut command, dir)?;
     command.envs(settings.iter().copied());
     command.stdin(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
     match listening {

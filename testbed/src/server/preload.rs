@@ -1,5 +1,7 @@
 //! With the shim, or without it.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,8 +53,12 @@ impl Preload {
     }
 
     /// Sets up the environment of a server. Settings of the shim in ours do not leak into it, except
-    /// for its log.
-    pub(super) fn apply(&self, command: &mut Command) {
+    /// for its log. `dir` is open to everybody: the server may be somebody who cannot read the shim where it was built.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for a copy.
+    pub(super) fn apply(&self, command: &mut Command, dir: &Path) -> Result<()> {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("LINGER_") && text != "LINGER_LOG" {
@@ -61,9 +67,22 @@ impl Preload {
         }
         match self {
             Preload::None => command.env_remove("LD_PRELOAD"),
-            Preload::Shim(path) => command.env("LD_PRELOAD", path),
+            Preload::Shim(path) if everybody_can_read(path) => command.env("LD_PRELOAD", path),
+            Preload::Shim(path) => {
+                let copy = dir.join(path.file_name().context("a directory is no library")?);
+                fs::copy(path, &copy)
+                    .with_context(|| format!("copy {} to {}", path.display(), copy.display()))?;
+                command.env("LD_PRELOAD", copy)
+            }
         };
+        Ok(())
     }
+}
+
+/// Root's home, for one, is nobody else's.
+fn everybody_can_read(path: &Path) -> bool {
+    let allows = |path: &Path, right| fs::metadata(path).is_ok_and(|file| file.mode() & right == right);
+    allows(path, 0o004) && path.ancestors().skip(1).all(|directory| allows(directory, 0o001))
 }
 
 /// Beside the profile directory that this program runs from, if it is a built one
