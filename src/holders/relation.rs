@@ -3,7 +3,7 @@
 use super::proc::{decimal, Path};
 use super::LINEAGE;
 use crate::handover::Origin;
-use crate::sys::{self, Errno, Fd};
+use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::Ordering;
 
 fn in_lineage(pid: i32) -> bool {
@@ -17,8 +17,8 @@ pub(super) enum Relation {
     Kin,
     /// It started this program in a process of its own, and may go on to use what it gave it; an inetd sets its services apart.
     Starter,
-    /// Of the same process group or session, and started since this program was: perhaps a grandchild whose parent has
-    /// ended.
+    /// Of the same process group or session, started since this program was, and not known to be another user's: perhaps a
+    /// grandchild whose parent has ended.
     Companion,
     /// Neither.
     Stranger,
@@ -53,7 +53,7 @@ pub(super) fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
     }
     let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
     let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);
-    if companion && theirs.started >= program_started(proc, &ours) {
+    if companion && theirs.started >= program_started(proc, &ours) && !is_another_users(proc, pid, own) {
         Relation::Companion
     } else {
         Relation::Stranger
@@ -78,12 +78,17 @@ pub(super) struct Relations {
 
 /// Fields 4 to 6 and 22 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
 pub(super) fn relations(proc: Fd, pid: i32) -> sys::Result<Relations> {
-    let path = Path::new(format_args!("{pid}/stat"));
+    let mut buffer = [0u8; 512];
+    let stat = read(proc, &Path::new(format_args!("{pid}/stat")), &mut buffer)?;
+    parse_relations(stat).ok_or(Errno(libc::EBADMSG))
+}
+
+/// The beginning of a file.
+fn read<'a>(proc: Fd, path: &Path, buffer: &'a mut [u8]) -> sys::Result<&'a [u8]> {
     let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY)?;
-    let mut text = [0u8; 512];
-    let length = sys::read(file, &mut text);
+    let length = sys::read(file, buffer);
     let _ = sys::close(file);
-    text.get(..length?).and_then(parse_relations).ok_or(Errno(libc::EBADMSG))
+    Ok(buffer.get(..length?).unwrap_or(&[]))
 }
 
 pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
@@ -94,10 +99,51 @@ pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
     Some(Relations { parent, group, session, started: fields.nth(15).and_then(decimal)? })
 }
 
+/// Whether an ordinary user started this program, and the process is not his. A child of the program becomes somebody else only
+/// with a privilege that this program never had, or through one with the set-user-ID bit; and sudo(8), the usual one, closes
+/// what it inherits.
+fn is_another_users(proc: Fd, pid: i32, own: i32) -> bool {
+    let Some(user) = process::started_by_ordinary_user() else { return false };
+    let (Ok(ours), Ok(theirs)) = (credentials(proc, own), credentials(proc, pid)) else { return false };
+    ours.cannot_become_others(user) && !theirs.users.contains(&user)
+}
+
+struct Credentials {
+    /// Real, effective, saved and of the file system, as the reader's namespace has them.
+    users: [u32; 4],
+    /// The permitted capabilities; `None` where they come too late in the file.
+    capabilities: Option<u64>,
+}
+
+impl Credentials {
+    fn cannot_become_others(&self, user: u32) -> bool {
+        self.users == [user; 4] && self.capabilities == Some(0)
+    }
+}
+
+fn credentials(proc: Fd, pid: i32) -> sys::Result<Credentials> {
+    let mut buffer = [0u8; 4096];
+    let status = read(proc, &Path::new(format_args!("{pid}/status")), &mut buffer)?;
+    parse_credentials(status).ok_or(Errno(libc::EBADMSG))
+}
+
+/// The lines `Uid` and `CapPrm` of /proc/PID/status (proc(5)); in a name the end of a line is escaped.
+fn parse_credentials(status: &[u8]) -> Option<Credentials> {
+    // What follows the last end of a line may be cut.
+    let whole = status.get(..status.iter().rposition(|b| *b == b'\n')?)?;
+    let after = |name: &[u8]| whole.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name));
+    let mut users = after(b"Uid:\t")?.split(|b| *b == b'\t');
+    let mut next = || users.next().and_then(decimal).and_then(|n| u32::try_from(n).ok());
+    let capabilities = after(b"CapPrm:\t").and_then(|text| core::str::from_utf8(text).ok());
+    Some(Credentials {
+        users: [next()?, next()?, next()?, next()?],
+        capabilities: capabilities.and_then(|text| u64::from_str_radix(text, 16).ok()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::process;
 
     #[test]
     fn a_stat_line_is_read_past_any_name() {
@@ -109,6 +155,35 @@ mod tests {
         sys::close(proc).unwrap();
         assert!(own.started > 0 && own.parent > 0);
         assert!(parse_relations(b"42 (a").is_none());
+    }
+
+    #[test]
+    fn only_who_cannot_become_others_tells_strangers_by_their_user() {
+        let of = |users: &str, capabilities: &str| {
+            let status = format!("Name:\ta\\nUid:\t9\nPid:\t42\nUid:\t{users}\nCapPrm:\t{capabilities}\n");
+            parse_credentials(status.as_bytes()).unwrap()
+        };
+        let nothing = "0000000000000000";
+        assert!(of("7\t7\t7\t7", nothing).cannot_become_others(7));
+        for (users, capabilities, user) in [
+            ("7\t7\t7\t7", nothing, 8),
+            ("7\t0\t7\t7", nothing, 7),
+            ("7\t7\t0\t7", nothing, 7),
+            ("7\t7\t7\t7", "0000000000000080", 7),
+            ("7\t7\t7\t7", "nonsense", 7),
+        ] {
+            assert!(!of(users, capabilities).cannot_become_others(user), "{users} {capabilities} {user}");
+        }
+        let cut = b"Uid:\t7\t7\t7\t7\nGroups:\t1 2 3\nCapPrm:\t0";
+        assert!(!parse_credentials(cut).unwrap().cannot_become_others(7));
+        assert!(parse_credentials(b"Uid:\t7\t7\t7\n").is_none());
+        assert!(parse_credentials(b"Uid:\t7\t7\t7\t7").is_none());
+        let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
+        let own = credentials(proc, process::pid()).unwrap();
+        sys::close(proc).unwrap();
+        // SAFETY: getuid takes nothing and cannot fail.
+        assert_eq!(own.users[0], unsafe { libc::getuid() });
+        assert!(own.capabilities.is_some());
     }
 
     #[test]

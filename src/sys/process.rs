@@ -29,6 +29,15 @@ pub fn thread_lives(thread: i32) -> bool {
     unsafe { call!(SYS_tgkill, pid(), thread, 0) }.is_ok()
 }
 
+/// The user who started this program, or one it was forked from: `None` for root, and for one who gained rights by it. The kernel
+/// wrote that down at execve(2), see getauxval(3).
+pub fn started_by_ordinary_user() -> Option<u32> {
+    // SAFETY: getauxval only reads what the kernel passed at start.
+    let [real, effective, secure] =
+        [libc::AT_UID, libc::AT_EUID, libc::AT_SECURE].map(|entry| unsafe { libc::getauxval(entry) });
+    (real != 0 && effective == real && secure == 0).then(|| u32::try_from(real).ok()).flatten()
+}
+
 /// Milliseconds of the monotonic clock. Straight from the kernel: a preloaded libfaketime does not reach it.
 pub fn now_ms() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
