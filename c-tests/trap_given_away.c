@@ -1,44 +1,15 @@
 /* Trap 16 under inetd(8): a service that gave up its privilege has the connection on 0, 1 and 2, but so has the privileged
  * program that started it, which goes on with it and whose descriptors the service must not read. */
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "deadline.h"
 #include "expectation.h"
+#include "nobody.h"
 #include "service.h"
 #include "trap.h"
-
-static const unsigned NOBODY = 65534;
-
-/* In a user namespace with one id there is nobody else to become. */
-static bool can_be_nobody(void)
-{
-    char map[256];
-    FILE *const file = fopen("/proc/self/uid_map", "re");
-    unsigned first = 0, outside = 0, count = 0;
-
-    require(file != NULL);
-    require(fgets(map, sizeof(map), file) != NULL);
-    fclose(file);
-    require(sscanf(map, "%u %u %u", &first, &outside, &count) == 3);
-    return NOBODY - first < count;
-}
-
-/* As a program that an unprivileged user has started: a process that changed its ids may read nothing in /proc, not even
- * of its own. */
-static void give_up_privilege(void)
-{
-    if (!can_be_nobody())
-        return;
-    require(setgid(NOBODY) == 0);
-    require(setuid(NOBODY) == 0);
-    require(prctl(PR_SET_DUMPABLE, 1) == 0);
-    require(access("/proc/self/fd", R_OK) == 0);
-}
 
 static int exit_without_privilege(const struct host *host, const struct line *parent)
 {
@@ -66,8 +37,7 @@ static void prove_starter_is_left_whole(const char *service)
     char request[256];
     struct child child;
 
-    if (!can_be_nobody())
-        print_message("One id in this user namespace: the service keeps it. Run the tests as root for another.\n");
+    warn_unless_can_be_nobody();
     require_context("%s mode, %s", test_mode_name(), service);
     send_unread_request(pair.client, pair.server);
     service_start_on(&child, service, pair.server);

@@ -1,7 +1,9 @@
 /* Trap 23 after fork(2): the epoll set is shared with the child, and so is each registration
- * in it. A parent that closes its connection and its set leaves both to the child. */
+ * in it. A parent that closes its connection and its set leaves both to the child, also where it may not
+ * see what the child has. */
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,12 +12,14 @@
 #include "deadline.h"
 #include "expectation.h"
 #include "loopback.h"
+#include "nobody.h"
 #include "trap.h"
 
 enum { CONNECTION = 2, SETS = 3 };
 
 struct inheritance {
     struct pair pair;
+    bool secretive; /* the child's table is root's to read */
     int set[SETS];
     int sets;
 };
@@ -37,6 +41,8 @@ static void serve_from_the_sets(struct line *parent, void *argument)
     char request[64];
 
     require(close(here->pair.client) == 0);
+    if (here->secretive)
+        require(prctl(PR_SET_DUMPABLE, 0) == 0);
     line_tell(parent, 'r');
     line_await(parent, 's');
     for (int i = 0; i < here->sets; i++)
@@ -67,9 +73,9 @@ static void close_sets(const struct inheritance *here)
         require(close(here->set[i]) == 0);
 }
 
-static void prove_child_serves(void (*watch)(int set, int fd), int sets, bool sets_first)
+static void prove_child_serves(void (*watch)(int set, int fd), int sets, bool sets_first, bool secretly)
 {
-    struct inheritance here = {.pair = pair_open(FAMILY_IPV4), .sets = sets};
+    struct inheritance here = {.pair = pair_open(FAMILY_IPV4), .sets = sets, .secretive = secretly};
     struct child child;
 
     require_context("%s mode, %d sets, closed %s", test_mode_name(), sets,
@@ -101,21 +107,39 @@ static void prove_child_serves(void (*watch)(int set, int fd), int sets, bool se
 static void child_gets_its_events(void **state)
 {
     (void)state;
-    prove_child_serves(watch_by_epoll_ctl, 1, false);
-    prove_child_serves(watch_by_epoll_ctl, 1, true);
+    prove_child_serves(watch_by_epoll_ctl, 1, false, false);
+    prove_child_serves(watch_by_epoll_ctl, 1, true, false);
 }
 
 static void child_gets_the_events_of_a_registration_by_syscall(void **state)
 {
     (void)state;
-    prove_child_serves(watch_by_syscall, 1, false);
+    prove_child_serves(watch_by_syscall, 1, false, false);
 }
 
 static void child_gets_the_events_of_several_sets(void **state)
 {
     (void)state;
-    prove_child_serves(watch_by_epoll_ctl, SETS, false);
-    prove_child_serves(watch_by_epoll_ctl, SETS, true);
+    prove_child_serves(watch_by_epoll_ctl, SETS, false, false);
+    prove_child_serves(watch_by_epoll_ctl, SETS, true, false);
+}
+
+static void prove_it_as_nobody(struct line *parent, void *argument)
+{
+    (void)parent;
+    (void)argument;
+    give_up_privilege();
+    prove_child_serves(watch_by_epoll_ctl, 1, false, true);
+}
+
+static void secretive_child_gets_its_events(void **state)
+{
+    struct child server;
+
+    (void)state;
+    warn_unless_can_be_nobody();
+    child_start(&server, prove_it_as_nobody, NULL);
+    child_reap(&server);
 }
 
 int main(void)
@@ -124,6 +148,7 @@ int main(void)
         trap(child_gets_its_events),
         trap(child_gets_the_events_of_a_registration_by_syscall),
         trap(child_gets_the_events_of_several_sets),
+        trap(secretive_child_gets_its_events),
     };
 
     return run_traps(traps);

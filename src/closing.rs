@@ -11,13 +11,14 @@ use crate::config;
 use crate::drain::{Deadline, Outcome};
 use crate::engine::{self, Caller};
 use crate::handover::{Input, Request, Suspicion, Task};
-use crate::holders;
+use crate::holders::{self, Found, Search};
 use crate::input;
 use crate::log;
 use crate::stats;
 use crate::sys::socket::{self, TcpState};
 use crate::sys::{self, process, Errno, Fd};
 use crate::verdict::{self, Observed, Verdict};
+use core::sync::atomic::AtomicU32;
 
 /// Whether nobody else holds the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,15 +210,27 @@ pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
 /// Lets go of `fd` in the calling thread, where there is no drain thread and the process is about to end. **Blocks** until
 /// the connection has ended, or until `until_ms` of [`process::now_ms`]. Uses some 32 KiB of stack.
 pub fn drain_here(fd: Fd, holding: Holding, until_ms: u64) {
-    let left = u32::try_from(until_ms.saturating_sub(process::now_ms())).unwrap_or(0);
-    if let Holding::Unproven(suspicion) = holding {
-        let Ok(identity) = sys::identity(fd) else { return };
-        let found = holders::Found::Nobody;
-        let mut searches = [holders::Search { inode: identity.inode, suspicion, found }];
-        holders::find(&mut searches, None, &mut [0; PROCESSES]);
-        if searches.iter().any(|s| s.found != holders::Found::Nobody) {
-            return;
+    let alone = match holding {
+        Holding::Unproven(suspicion) => nobody_else_holds(fd, suspicion, until_ms),
+        Holding::Exclusive(_) => true,
+    };
+    if alone {
+        let left = u32::try_from(until_ms.saturating_sub(process::now_ms())).unwrap_or(0);
+        let _ = blocking::close(fd, Deadline::Exactly(left));
+    }
+}
+
+fn nobody_else_holds(fd: Fd, suspicion: Suspicion, until_ms: u64) -> bool {
+    let Ok(identity) = sys::identity(fd) else { return false };
+    let mut search = Search { inode: identity.inode, suspicion, found: Found::Nobody };
+    let patience_ms = until_ms.min(process::now_ms() + holders::PATIENCE_MS);
+    let never = AtomicU32::new(0);
+    loop {
+        holders::find(core::slice::from_mut(&mut search), None, &mut [0; PROCESSES]);
+        match search.found {
+            Found::Nobody => return true,
+            Found::NotYetClosed if process::now_ms() < patience_ms => process::futex_wait(&never, 0, 1),
+            Found::NotYetClosed | Found::Somebody => return false,
         }
     }
-    let _ = blocking::close(fd, Deadline::Exactly(left));
 }

@@ -20,8 +20,8 @@ use crate::family;
 use crate::handover::Suspicion;
 use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use proc::{each_number, socket_inode, socket_of, threads_of, Path};
-use relation::relation;
+use proc::{each_number, has_ended, socket_inode, socket_of, threads_of, Path};
+use relation::unreadable;
 use visited::{Numbers, Visit, Visited};
 
 /// How many sockets one pass looks for.
@@ -36,6 +36,10 @@ static RELATIVES_UNSEEN: AtomicBool = AtomicBool::new(false);
 
 /// The last look found nothing out, because /proc cannot be read.
 static BLIND: AtomicBool = AtomicBool::new(false);
+
+/// How long to look again for [`Found::NotYetClosed`]: a caller that was preempted between handing a connection over and closing its
+/// number is given so long, and a process between the end of its memory and that of its table.
+pub const PATIENCE_MS: u64 = 1000;
 
 /// How often a look is repeated that may have been crossed by a new reference.
 const LOOKS: u32 = 4;
@@ -61,15 +65,20 @@ pub fn blind() -> bool {
     BLIND.load(Ordering::Relaxed)
 }
 
-/// Whether a parent or a child of this process has the socket `inode` under the same `number`. Costs a system call for each that is
-/// remembered.
+/// Whether a parent or a child of this process has the socket `inode` under the same `number`, or does not let us see what it
+/// has. Costs a system call for each that is remembered.
 pub fn nearest_kin_hold(number: Fd, inode: u64) -> bool {
     if nearest_kin().next().is_none() {
         return false;
     }
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", directory) else { return true };
-    let held = nearest_kin().any(|pid| socket_of(proc, pid, number) == Some(inode));
+    let own = process::pid();
+    let holds = |pid| match socket_of(proc, pid, number) {
+        Ok(socket) => socket == Some(inode),
+        Err(_) => !unreadable(proc, pid, own).is_err_and(has_ended),
+    };
+    let held = nearest_kin().any(holds);
     let _ = sys::close(proc);
     held
 }
@@ -109,9 +118,9 @@ pub enum Found {
     Nobody,
     /// Somebody, or nobody can tell.
     Somebody,
-    /// The number that is about to be closed still is open, whoever else may be there. Look again: only a look after
-    /// one's own close counts. Of two holders that close together at least one then looks after both closes, so they
-    /// never both find the other.
+    /// The number that is about to be closed still is open, whoever else may be there, or somebody is ending. Look again: only
+    /// a look after one's own close counts. Of two holders that close together at least one then looks after both closes, so
+    /// they never both find the other.
     NotYetClosed,
 }
 
@@ -136,7 +145,7 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
     let own = process::pid();
     for search in searches.iter_mut() {
         let number = search.suspicion.number;
-        let open_in = |pid| socket_of(proc, pid, number) == Some(search.inode);
+        let open_in = |pid| socket_of(proc, pid, number) == Ok(Some(search.inode));
         let still_open = if search.suspicion.exiting { !SWEPT.load(Ordering::SeqCst) } else { open_in(own) };
         search.found = if still_open {
             Found::NotYetClosed
@@ -180,8 +189,12 @@ fn pass(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<()> 
 
 /// Those of which it is true were found, or there is doubt about them.
 fn somebody_has(searches: &mut [Search], is_true: &dyn Fn(&Search) -> bool) {
+    settle(searches, Found::Somebody, is_true);
+}
+
+fn settle(searches: &mut [Search], found: Found, is_true: &dyn Fn(&Search) -> bool) {
     for search in searches.iter_mut().filter(|s| s.found == Found::Nobody && is_true(s)) {
-        search.found = Found::Somebody;
+        search.found = found;
     }
 }
 
@@ -203,16 +216,24 @@ fn visit_the_new(proc: Fd, searches: &mut [Search], visited: &mut Visited<'_>) -
         match look_into(proc, pid, pid == own, searches) {
             Ok(()) => {}
             Err(e) if pid == own => failure = Err(e),
-            // It ended meanwhile.
-            Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => {}
-            Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
-                let relation = relation(proc, pid, own);
-                somebody_has(searches, &|s| relation.may_hold(s.suspicion.origin));
-            }
+            Err(e) if has_ended(e) => {}
+            Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => guess(proc, pid, own, searches),
             Err(e) => failure = Err(e),
         }
     })?;
     failure.map(|()| anybody_new)
+}
+
+/// Where a table cannot be read.
+fn guess(proc: Fd, pid: i32, own: i32, searches: &mut [Search]) {
+    match unreadable(proc, pid, own) {
+        Ok(process) => {
+            let found = if process.ends { Found::NotYetClosed } else { Found::Somebody };
+            settle(searches, found, &|s| process.relation.may_hold(s.suspicion.origin));
+        }
+        Err(e) if has_ended(e) => {}
+        Err(_) => somebody_has(searches, &|_| true),
+    }
 }
 
 /// Looks through the descriptor table of one process.
@@ -224,7 +245,7 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     let looked = look_into_table(proc, &path, own, searches);
     let seen = match looked {
         Ok(any) => any,
-        Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => false,
+        Err(e) if has_ended(e) => false,
         Err(e) => return Err(e),
     };
     if seen {
@@ -245,7 +266,7 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
     }
     for thread in threads.into_iter().take(count).filter(|thread| *thread != pid) {
         match look_into_table(proc, &Path::new(format_args!("{pid}/task/{thread}/fd")), own, searches) {
-            Err(e) if !e.is(libc::ENOENT) && !e.is(libc::ESRCH) => return Err(e),
+            Err(e) if !has_ended(e) => return Err(e),
             _ => {}
         }
     }
@@ -308,7 +329,7 @@ mod tests {
         let open = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let held = sys::identity(open.as_raw_fd()).unwrap().inode;
         let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
-        assert_eq!(socket_of(proc, std::process::id() as i32, open.as_raw_fd()), Some(held));
+        assert_eq!(socket_of(proc, std::process::id() as i32, open.as_raw_fd()), Ok(Some(held)));
         sys::close(proc).unwrap();
         let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
         let look = |inode, suspicion| {

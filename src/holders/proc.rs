@@ -50,12 +50,20 @@ pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
 }
 
-/// The inode of the socket that number `fd` of process `pid` refers to.
-pub(super) fn socket_of(proc: Fd, pid: i32, fd: Fd) -> Option<u64> {
+/// The inode of the socket that number `fd` of process `pid` refers to; `None` where it refers to something else, or to nothing.
+pub(super) fn socket_of(proc: Fd, pid: i32, fd: Fd) -> sys::Result<Option<u64>> {
     let mut link = [0u8; 64];
     let path = Path::new(format_args!("{pid}/fd/{fd}"));
-    let length = sys::read_link(proc, path.as_c_str(), &mut link).ok()?;
-    socket_inode(link.get(..length)?)
+    match sys::read_link(proc, path.as_c_str(), &mut link) {
+        Ok(length) => Ok(link.get(..length).and_then(socket_inode)),
+        Err(e) if has_ended(e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The process did so meanwhile.
+pub(super) fn has_ended(error: Errno) -> bool {
+    error.is(libc::ENOENT) || error.is(libc::ESRCH)
 }
 
 /// The numbers of the threads of a process, as far as there is room for them; how many there are.

@@ -37,26 +37,34 @@ impl Relation {
     }
 }
 
-pub(super) fn relation(proc: Fd, pid: i32, own: i32) -> Relation {
-    let theirs = match relations(proc, pid) {
-        Ok(theirs) => theirs,
-        // It has ended since its table could not be read, and holds nothing.
-        Err(e) if e.is(libc::ENOENT) || e.is(libc::ESRCH) => return Relation::Stranger,
-        Err(_) => return Relation::Kin,
-    };
-    let Ok(ours) = relations(proc, own) else { return Relation::Kin };
+/// A process whose table cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unreadable {
+    pub(super) relation: Relation,
+    /// It is ending, its first thread at least, and about to let go of what it holds. From then on root alone may read its table.
+    pub(super) ends: bool,
+}
+
+/// ESRCH or ENOENT for one that has ended, and holds nothing.
+pub(super) fn unreadable(proc: Fd, pid: i32, own: i32) -> sys::Result<Unreadable> {
+    let theirs = relations(proc, pid)?;
+    let of = |relation| Ok(Unreadable { relation, ends: theirs.life == Life::Ends });
+    if theirs.life == Life::Ended {
+        return Err(Errno(libc::ESRCH));
+    }
+    let Ok(ours) = relations(proc, own) else { return of(Relation::Kin) };
     if in_lineage(pid) || theirs.parent == own || in_lineage(theirs.parent) {
-        return Relation::Kin;
+        return of(Relation::Kin);
     }
     if ours.parent == pid && theirs.session == ours.session {
-        return Relation::Starter;
+        return of(Relation::Starter);
     }
     let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
     let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);
-    if companion && theirs.started >= program_started(proc, &ours) && !is_another_users(proc, pid, own) {
-        Relation::Companion
+    if companion && theirs.started >= program_started(proc, &ours) && !is_another_users(proc, pid, own)? {
+        of(Relation::Companion)
     } else {
-        Relation::Stranger
+        of(Relation::Stranger)
     }
 }
 
@@ -70,13 +78,23 @@ pub(super) fn program_started(proc: Fd, ours: &Relations) -> u64 {
 }
 
 pub(super) struct Relations {
+    life: Life,
     parent: i32,
     group: i32,
     session: i32,
     started: u64,
 }
 
-/// Fields 4 to 6 and 22 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    Lives,
+    /// Its memory is gone already (or it is a thread of the kernel).
+    Ends,
+    /// Nobody has waited for it yet, or somebody just has.
+    Ended,
+}
+
+/// Fields 3 to 6, 20, 22 and 23 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
 pub(super) fn relations(proc: Fd, pid: i32) -> sys::Result<Relations> {
     let mut buffer = [0u8; 512];
     let stat = read(proc, &Path::new(format_args!("{pid}/stat")), &mut buffer)?;
@@ -93,19 +111,35 @@ fn read<'a>(proc: Fd, path: &Path, buffer: &'a mut [u8]) -> sys::Result<&'a [u8]
 
 pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
     let after_name = stat.iter().rposition(|b| *b == b')')?;
-    let mut fields = stat.get(after_name + 1..)?.split(|b| *b == b' ').filter(|f| !f.is_empty()).skip(1);
-    let mut next = || fields.next().and_then(decimal).and_then(|n| i32::try_from(n).ok());
+    let mut fields = stat.get(after_name + 1..)?.split(|b| *b == b' ').filter(|f| !f.is_empty());
+    let state = fields.next()?;
+    let mut next = || match fields.next()? {
+        // What there is no more: the kernel gives group and session of one that is being reaped so.
+        b"-1" => Some(-1),
+        number => decimal(number).and_then(|n| i32::try_from(n).ok()),
+    };
     let (parent, group, session) = (next()?, next()?, next()?);
-    Some(Relations { parent, group, session, started: fields.nth(15).and_then(decimal)? })
+    let threads = fields.nth(13).and_then(decimal)?;
+    let started = fields.nth(1).and_then(decimal)?;
+    let memory = fields.next().and_then(decimal)?;
+    // One whose first thread has ended is like one that has ended while others live.
+    let life = match state {
+        b"Z" if threads <= 1 => Life::Ended,
+        b"X" => Life::Ended,
+        _ if session < 0 => Life::Ended,
+        _ if memory == 0 => Life::Ends,
+        _ => Life::Lives,
+    };
+    Some(Relations { life, parent, group, session, started })
 }
 
 /// Whether an ordinary user started this program, and the process is not his. A child of the program becomes somebody else only
 /// with a privilege that this program never had, or through one with the set-user-ID bit; and sudo(8), the usual one, closes
 /// what it inherits.
-fn is_another_users(proc: Fd, pid: i32, own: i32) -> bool {
-    let Some(user) = process::started_by_ordinary_user() else { return false };
-    let (Ok(ours), Ok(theirs)) = (credentials(proc, own), credentials(proc, pid)) else { return false };
-    ours.cannot_become_others(user) && !theirs.users.contains(&user)
+fn is_another_users(proc: Fd, pid: i32, own: i32) -> sys::Result<bool> {
+    let Some(user) = process::started_by_ordinary_user() else { return Ok(false) };
+    let Ok(ours) = credentials(proc, own) else { return Ok(false) };
+    Ok(ours.cannot_become_others(user) && !credentials(proc, pid)?.users.contains(&user))
 }
 
 struct Credentials {
@@ -144,6 +178,7 @@ fn parse_credentials(status: &[u8]) -> Option<Credentials> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Stdio;
 
     #[test]
     fn a_stat_line_is_read_past_any_name() {
@@ -155,6 +190,24 @@ mod tests {
         sys::close(proc).unwrap();
         assert!(own.started > 0 && own.parent > 0);
         assert!(parse_relations(b"42 (a").is_none());
+    }
+
+    #[test]
+    fn who_has_ended_is_told_from_who_ends() {
+        for (state, group, threads, memory, expected) in [
+            ("S", "8 9", 1, 4096, Life::Lives),
+            ("Z", "8 9", 2, 4096, Life::Lives),
+            ("R", "8 9", 1, 0, Life::Ends),
+            ("Z", "8 9", 2, 0, Life::Ends),
+            ("Z", "8 9", 1, 0, Life::Ended),
+            ("X", "8 9", 1, 0, Life::Ended),
+            ("R", "-1 -1", 0, 0, Life::Ended),
+        ] {
+            let line = format!(
+                "42 (a) {state} 7 {group} 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 12345 {memory} 99"
+            );
+            assert_eq!(parse_relations(line.as_bytes()).unwrap().life, expected, "{line}");
+        }
     }
 
     #[test]
@@ -189,12 +242,20 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_no_relative() {
         let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let number = child.id() as i32;
-        let before = relation(proc, number, process::pid());
+        let look = || unreadable(proc, number, process::pid());
+        let before = look();
+        drop(child.stdin.take());
+        while relations(proc, number).unwrap().life != Life::Ended {
+            std::thread::yield_now();
+        }
+        let unreaped = look();
         child.wait().unwrap();
-        let after = relation(proc, number, process::pid());
+        let reaped = look();
         sys::close(proc).unwrap();
-        assert_eq!((before, after), (Relation::Kin, Relation::Stranger));
+        assert_eq!(before, Ok(Unreadable { relation: Relation::Kin, ends: false }));
+        assert_eq!(unreaped, Err(Errno(libc::ESRCH)));
+        assert_eq!(reaped, Err(Errno(libc::ENOENT)));
     }
 }

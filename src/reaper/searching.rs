@@ -16,9 +16,6 @@ use crate::sys::memory::Region;
 use crate::sys::{self, process, socket, Fd};
 use crate::verdict::{self, Verdict};
 
-/// A caller that was preempted between handing a connection over and closing its number is given so long.
-const PATIENCE_MS: u64 = 1000;
-
 /// Where there are more processes, a connection that others may hold is closed plainly.
 const PROCESSES: usize = 32_768;
 
@@ -62,7 +59,7 @@ struct Suspect {
     inode: u64,
     suspicion: Suspicion,
     request: Request,
-    /// When waiting for the caller's own close ends.
+    /// When waiting for those that are about to close ends.
     patience_ms: u64,
 }
 
@@ -116,7 +113,7 @@ impl Reaper {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
         };
-        let patience_ms = self.now + PATIENCE_MS;
+        let patience_ms = self.now + holders::PATIENCE_MS;
         let suspect = Suspect { fd, inode: identity.inode, suspicion, request, patience_ms };
         if self.suspects.waiting.iter().all(Option::is_some) {
             self.search_now();

@@ -4,6 +4,7 @@
 #   forking.pl HOST PORT child     the child answers and closes; the parent has closed its copy
 #   forking.pl HOST PORT exits     the child answers and exits with the connection open
 #   forking.pl HOST PORT parent    the parent answers and closes; a child that has the connection, too, has exited
+#   forking.pl HOST PORT unreaped  the same, but the parent has not waited for the child yet
 use strict;
 use warnings;
 use HTTP::Daemon;
@@ -17,10 +18,13 @@ my $daemon = HTTP::Daemon->new(LocalAddr => $host, LocalPort => $port, ReuseAddr
 
 while (my $client = $daemon->accept) {
     1 while waitpid(-1, POSIX::WNOHANG) > 0;
+    pipe my $end_of_child, my $held_by_child or die "no pipe: $!";
     my $child = fork // die "cannot fork: $!";
-    if ($who eq 'parent') {
+    if ($who eq 'parent' || $who eq 'unreaped') {
         exit if !$child;
-        waitpid $child, 0;
+        close $held_by_child;
+        readline $end_of_child;
+        waitpid $child, 0 if $who eq 'parent';
         answer($client);
         close $client;
     } elsif ($child) {

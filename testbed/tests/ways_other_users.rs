@@ -1,9 +1,8 @@
-//! A server of an ordinary user, in one session with processes of others: those of a supervisor, of a terminal. It may not
-//! see what they hold, and they hold nothing of it.
+//! A server of an ordinary user, which may not look into every process: those of others, in one session with it under a
+//! supervisor or a terminal, and its own children once they have ended. None of them holds anything of it.
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
@@ -16,13 +15,21 @@ use linger_testbed::server::{find_program, Program, Recipe};
 const NOBODY: u32 = 65534;
 
 /// The parent answers when its child has ended: it may be the last to hold the connection, and has to look.
-const FORKING: Recipe = Recipe { name: "a forking server of nobody's", prepare: forking };
+const FORKING: Recipe = Recipe {
+    name: "a forking server of nobody's",
+    prepare: |_, address| forking_server_of_nobodys(address, "parent"),
+};
 
-fn forking(_: &Path, address: SocketAddr) -> Result<Command> {
+const SLOW_TO_REAP: Recipe = Recipe {
+    name: "one that does not wait for its children at once",
+    prepare: |_, address| forking_server_of_nobodys(address, "unreaped"),
+};
+
+fn forking_server_of_nobodys(address: SocketAddr, who: &str) -> Result<Command> {
     let mut command = Command::new(find_program("perl", "perl")?);
     // Not by its name: nobody may be unable to read it there.
     command.arg("-e").arg(include_str!("../servers/forking.pl"));
-    command.args([&address.ip().to_string(), &address.port().to_string(), "parent"]);
+    command.args([&address.ip().to_string(), &address.port().to_string(), who]);
     command.uid(NOBODY).gid(NOBODY);
     Ok(command)
 }
@@ -58,5 +65,18 @@ fn a_server_loses_its_answer_without_the_shim() {
 fn a_server_beside_another_user_loses_nothing_with_the_shim() {
     isolated(|| {
         proof::everything_arrives_with_the_shim(&Program::Recipe(FORKING), ask_late_beside_another_user)
+    });
+}
+
+#[test]
+fn a_server_slow_to_reap_loses_its_answer_without_the_shim() {
+    isolated(|| proof::late_requests_cost_the_answer_without_the_shim(&Program::Recipe(SLOW_TO_REAP)));
+}
+
+#[test]
+fn a_server_slow_to_reap_loses_nothing_with_the_shim() {
+    isolated(|| {
+        let play = |server| Scenario::Late.play(server);
+        proof::everything_arrives_with_the_shim(&Program::Recipe(SLOW_TO_REAP), play);
     });
 }
