@@ -170,6 +170,47 @@ static void descriptor_sent_to_another_process_is_not_cut_off(void **state)
     require(close(courier.ends[0]) == 0);
 }
 
+struct master {
+    struct host host;
+    struct courier courier;
+};
+
+static void send_a_duplicate_and_exit(struct line *parent, void *argument)
+{
+    struct master *const master = argument;
+    const int server = host_accept(&master->host);
+    const int duplicate = dup(server);
+
+    require(wait_for(server, POLLIN, GENEROUS_MS) & POLLIN);
+    send_descriptor(master->courier.ends[0], duplicate);
+    require(close(duplicate) == 0);
+    line_tell(parent, 'd');
+}
+
+/* The process that ends lets go of all its numbers, but not of what it sent by one of them. */
+static void connection_sent_by_a_duplicate_outlives_its_sender(void **state)
+{
+    struct master master;
+    struct child worker, sender;
+
+    (void)state;
+    open_courier(&master.courier, &worker);
+    host_open(&master.host, FAMILY_IPV4);
+    const int client = host_connect(&master.host);
+
+    send_late_bytes(client);
+    child_start(&sender, send_a_duplicate_and_exit, &master);
+    line_await(&sender.line, 'd');
+    line_tell(&worker.line, 'r');
+    line_await(&worker.line, 'g');
+    child_reap(&sender);
+    require_no_fin(client);
+    require_child_serves(&worker, client);
+    child_reap(&worker);
+    require(close(master.courier.ends[0]) == 0);
+    host_close(&master.host);
+}
+
 /* Between send and receive no process's table has it: a search for another holder
  * finds none, and still it must not be shut down. */
 static void stay_whole_in_flight(const struct post *post)
@@ -320,6 +361,7 @@ int main(void)
         trap(fcntl_dupfd_in_the_same_process_keeps_the_connection),
         trap(fdopen_of_a_dup_keeps_the_connection),
         trap(descriptor_sent_to_another_process_is_not_cut_off),
+        trap(connection_sent_by_a_duplicate_outlives_its_sender),
         trap(descriptor_in_flight_is_not_cut_off),
         trap(received_descriptor_lingers),
         trap(descriptor_that_could_not_be_sent_lingers),

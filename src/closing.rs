@@ -228,7 +228,7 @@ fn nobody_else_holds(fd: Fd, suspicion: Suspicion, until_ms: u64) -> bool {
     loop {
         holders::find(core::slice::from_mut(&mut search), None, &mut [0; PROCESSES]);
         match search.found {
-            Found::Nobody => return true,
+            Found::Nobody | Found::NobodyCan => return true,
             Found::NotYetClosed if process::now_ms() < patience_ms => process::futex_wait(&never, 0, 1),
             Found::NotYetClosed | Found::Somebody => return false,
         }

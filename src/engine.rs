@@ -9,7 +9,7 @@
 
 use crate::config;
 use crate::drain::{Deadline, Outcome};
-use crate::handover::{self, Request, Reserved, Task};
+use crate::handover::{self, Request, Reserved, Share, Task};
 use crate::interruption;
 use crate::leader;
 use crate::lifecycle::Lifecycle;
@@ -308,6 +308,8 @@ pub struct Host {
     pub forget: fn(Fd),
     /// Whether close(2) itself lingers in this process.
     pub active: fn() -> bool,
+    /// Whether what was known of a connection's sharing before its close still was true at the close.
+    pub shared_so: fn(Share) -> bool,
 }
 
 static HOST: once_cell::race::OnceRef<'static, Host> = once_cell::race::OnceRef::new();
@@ -327,6 +329,11 @@ pub fn forget(fd: Fd) {
     if let Some(host) = HOST.get() {
         (host.forget)(fd);
     }
+}
+
+/// Whether `share`, which was true before the close, still was at the close.
+pub fn shared_so(share: Share) -> bool {
+    HOST.get().is_some_and(|host| (host.shared_so)(share))
 }
 
 /// Whether the shim is there and on.

@@ -1,4 +1,4 @@
-//! What the processes of a family tell each other about connections: one page of memory that fork(2) shares.
+//! What the processes of a family tell each other about connections: memory that fork(2) shares.
 //!
 //! A look through /proc is not done at one moment. A holder that makes a new reference where the look has been, and closes
 //! the old one where it has not been yet, is missed: by dup(2) to a lower number, by fork(2) where process numbers have
@@ -6,12 +6,18 @@
 //! open, and a look during which somebody did is repeated. And a reference that is on its way between two processes is in
 //! nobody's table: its socket is remembered here until it arrives.
 //!
+//! A process that gave up its privilege may not look at what its parent has, or its siblings. So who lets go of a
+//! connection that exactly one child has says so, too, and that child knows that it alone has it.
+//!
 //! **Promises:** atomics only, but for [`found`].
+
+mod departures;
 
 use crate::sys::memory::shared_page;
 use crate::sys::{self, Fd};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use departures::Departures;
 
 /// How many sockets are remembered as being on their way; the oldest is forgotten first.
 const TRAVELLERS: usize = 128;
@@ -23,6 +29,7 @@ struct Page {
     moves: AtomicU64,
     next: AtomicU32,
     travelling: [AtomicU64; TRAVELLERS],
+    departures: Departures,
 }
 
 /// Of a process without relatives.
@@ -31,6 +38,7 @@ static OWN: Page = Page {
     moves: AtomicU64::new(0),
     next: AtomicU32::new(0),
     travelling: [const { AtomicU64::new(0) }; TRAVELLERS],
+    departures: Departures::none(),
 };
 static SHARED: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 
@@ -102,6 +110,18 @@ pub fn has_arrived(fd: Fd) -> bool {
 /// Whether a reference to the socket is on its way, in nobody's table.
 pub fn travels(inode: u64) -> bool {
     page().travelling.iter().any(|place| place.load(Ordering::SeqCst) == inode)
+}
+
+/// `process` has let go of the socket `inode`, which only the child that was forked as number `forks` has now.
+pub fn has_departed(inode: u64, process: i32, forks: u32) {
+    if is_founded() {
+        page().departures.note(inode, process, forks);
+    }
+}
+
+/// Whether `process` told the child that was forked as number `forks` so.
+pub fn departed(inode: u64, process: i32, forks: u32) -> bool {
+    is_founded() && page().departures.noted(inode, process, forks)
 }
 
 #[cfg(test)]

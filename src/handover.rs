@@ -83,6 +83,46 @@ pub struct Suspicion {
     pub number: Fd,
     /// Whether the whole process is about to end, so that none of its own numbers counts.
     pub exiting: bool,
+    /// Who else was given it.
+    pub share: Share,
+}
+
+/// Who was given a connection that this program accepted, by the forks since; it was neither sent to another process nor, in the
+/// parent, duplicated. `forks` counts those before and after which the child was forked: it is the same in parent and child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// Nobody can tell.
+    Unknown,
+    /// One child of this process. `in_order`: the thread that lets go is the only one that forks.
+    WithOneChild {
+        /// See [`Share`].
+        forks: u32,
+        /// What is forked later does not have it.
+        in_order: bool,
+    },
+    /// The parent; this is that child, and has no child of its own.
+    WithParent {
+        /// See [`Share`].
+        forks: u32,
+    },
+}
+
+impl Share {
+    fn encode(self) -> (u8, u32) {
+        match self {
+            Share::Unknown => (0, 0),
+            Share::WithOneChild { forks, in_order } => (if in_order { 2 } else { 1 }, forks),
+            Share::WithParent { forks } => (3, forks),
+        }
+    }
+
+    fn decode(kind: u8, forks: u32) -> Share {
+        match kind {
+            1 | 2 => Share::WithOneChild { forks, in_order: kind == 2 },
+            3 => Share::WithParent { forks },
+            _ => Share::Unknown,
+        }
+    }
 }
 
 /// Where a connection that may be shared came from.
@@ -100,23 +140,31 @@ impl Request {
             Deadline::Default => (0, 0u8),
             Deadline::Exactly(ms) => (ms, 1),
         };
-        let (task, number, exiting) = match self.task {
-            Task::Drain { input: Input::Unknown, discarded } => (0u8, discarded as Fd, false),
-            Task::Drain { input: Input::Intact, discarded } => (4, discarded as Fd, false),
-            Task::Search(Suspicion { origin: Origin::Accepted, number, exiting }) => (1, number, exiting),
-            Task::Search(Suspicion { origin: Origin::Received, number, exiting }) => (2, number, exiting),
-            Task::ShutRead => (3, 0, false),
-            Task::KeepProc => (5, 0, false),
+        let nothing =
+            Suspicion { origin: Origin::Accepted, number: 0, exiting: false, share: Share::Unknown };
+        let of = |number| Suspicion { number, ..nothing };
+        let (task, suspicion) = match self.task {
+            Task::Drain { input: Input::Unknown, discarded } => (0u8, of(discarded as Fd)),
+            Task::Drain { input: Input::Intact, discarded } => (4, of(discarded as Fd)),
+            Task::Search(suspicion) if suspicion.origin == Origin::Accepted => (1, suspicion),
+            Task::Search(suspicion) => (2, suspicion),
+            Task::ShutRead => (3, nothing),
+            Task::KeepProc => (5, nothing),
         };
+        let (share, forks) = suspicion.share.encode();
         let [a, b, c, d] = milliseconds.to_ne_bytes();
-        let [e, f, g, h] = number.to_ne_bytes();
-        [a, b, c, d, e, f, g, h, exact, task, u8::from(exiting), 0]
+        let [e, f, g, h] = suspicion.number.to_ne_bytes();
+        let [i, j, k, l] = forks.to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, exact, task, u8::from(suspicion.exiting), share]
     }
 
-    fn decode([a, b, c, d, e, f, g, h, exact, task, exiting, _]: [u8; PAYLOAD_BYTES]) -> Request {
+    fn decode(
+        [a, b, c, d, e, f, g, h, i, j, k, l, exact, task, exiting, share]: [u8; PAYLOAD_BYTES],
+    ) -> Request {
         let milliseconds = u32::from_ne_bytes([a, b, c, d]);
         let number = Fd::from_ne_bytes([e, f, g, h]);
-        let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting: exiting != 0 });
+        let share = Share::decode(share, u32::from_ne_bytes([i, j, k, l]));
+        let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting: exiting != 0, share });
         Request {
             deadline: if exact == 0 { Deadline::Default } else { Deadline::Exactly(milliseconds) },
             task: match task {
@@ -304,9 +352,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_request_survives_the_wire(
-            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..6, number in 0..Fd::MAX, exiting in any::<bool>()
+            ms in any::<u32>(), exact in any::<bool>(), task in 0u8..6, number in 0..Fd::MAX, exiting in any::<bool>(),
+            share in 0u8..4, forks in 1u32..
         ) {
-            let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting });
+            let share = Share::decode(share, forks);
+            let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting, share });
             let request = Request {
                 deadline: if exact { Deadline::Exactly(ms) } else { Deadline::Default },
                 task: match task {

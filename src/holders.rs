@@ -16,8 +16,9 @@ mod visited;
 
 pub use proc::other_threads;
 
+use crate::engine;
 use crate::family;
-use crate::handover::Suspicion;
+use crate::handover::{Share, Suspicion};
 use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use proc::{each_number, has_ended, socket_inode, socket_of, threads_of, Path};
@@ -116,6 +117,8 @@ pub struct Search {
 pub enum Found {
     /// Nobody.
     Nobody,
+    /// Nobody: of those that could, this process is the last, and does not have it under another number.
+    NobodyCan,
     /// Somebody, or nobody can tell.
     Somebody,
     /// The number that is about to be closed still is open, whoever else may be there, or somebody is ending. Look again: only
@@ -154,7 +157,13 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
         } else {
             Found::Nobody
         };
+        if let (false, Share::WithOneChild { forks, .. }) = (still_open, search.suspicion.share) {
+            if engine::shared_so(search.suspicion.share) {
+                family::has_departed(search.inode, own, forks);
+            }
+        }
     }
+    look_for_the_last(proc, own, searches)?;
     for _ in 0..LOOKS {
         let before = family::references_made();
         if searches.iter().all(|s| s.found != Found::Nobody) {
@@ -164,6 +173,23 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
         somebody_has(searches, &|s| family::travels(s.inode));
         if family::references_made() == before {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// A child that alone has a connection now has to look nowhere but in its own table.
+fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) -> sys::Result<()> {
+    let parent = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).next().unwrap_or(0);
+    let alone = |search: &Search| {
+        let Share::WithParent { forks } = search.suspicion.share else { return false };
+        engine::shared_so(search.suspicion.share) && family::departed(search.inode, parent, forks)
+    };
+    let before = family::references_made();
+    if searches.iter().any(|s| s.found == Found::Nobody && alone(s)) {
+        look_into(proc, own, true, searches)?;
+        if family::references_made() == before {
+            settle(searches, Found::NobodyCan, &alone);
         }
     }
     Ok(())
@@ -331,7 +357,8 @@ mod tests {
         let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
         assert_eq!(socket_of(proc, std::process::id() as i32, open.as_raw_fd()), Ok(Some(held)));
         sys::close(proc).unwrap();
-        let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
+        let share = Share::Unknown;
+        let suspicion = Suspicion { origin: Origin::Accepted, number: -1, exiting: false, share };
         let look = |inode, suspicion| {
             let mut searches = [Search { inode, suspicion, found: Found::Nobody }];
             find(&mut searches, None, &mut [0; 4096]);

@@ -94,6 +94,9 @@ mod eviction;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod family;
+#[cfg(all(test, loom))]
+#[path = "family/departures.rs"]
+mod family_departures;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod ffi;

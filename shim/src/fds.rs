@@ -28,12 +28,24 @@ pub(crate) static FORKS: AtomicU32 = AtomicU32::new(1);
 /// How many calls that fork have begun here and not returned.
 #[cfg(not(loom))]
 static FORKING: AtomicU32 = AtomicU32::new(0);
+/// The part of [`FORKS`] of which the thread is known: not vfork(2).
+#[cfg(not(loom))]
+static COUNTED: AtomicU32 = AtomicU32::new(1);
+/// The thread that made these; 0 for none yet, [`SEVERAL`] for more than one.
+#[cfg(not(loom))]
+static FORKER: AtomicU32 = AtomicU32::new(0);
+/// The value of [`FORKS`] when this process was forked; 0 if it was started otherwise.
+#[cfg(not(loom))]
+static OWN_FORK: AtomicU32 = AtomicU32::new(0);
 /// Which process of the lineage this is; the program registers connections in epoll sets under it.
 #[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Some thread has a descriptor table of its own: a number does not mean the same to all of them any more.
 #[cfg(not(loom))]
 static TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
+/// Whether this process, or one it was forked from, sent a connection that has other numbers: those do not know.
+#[cfg(not(loom))]
+static DUPLICATE_SENT: AtomicU32 = AtomicU32::new(0);
 /// Whether this process, or one it was forked from, began to listen.
 #[cfg(not(loom))]
 static LISTENS: AtomicU32 = AtomicU32::new(0);
@@ -48,11 +60,17 @@ loom::lazy_static! {
     static ref BORN: [AtomicU32; 4] = core::array::from_fn(|_| AtomicU32::new(0));
     static ref FORKS: AtomicU32 = AtomicU32::new(1);
     static ref FORKING: AtomicU32 = AtomicU32::new(0);
+    static ref COUNTED: AtomicU32 = AtomicU32::new(1);
+    static ref FORKER: AtomicU32 = AtomicU32::new(0);
+    static ref OWN_FORK: AtomicU32 = AtomicU32::new(0);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
     static ref TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
+    static ref DUPLICATE_SENT: AtomicU32 = AtomicU32::new(0);
     static ref LISTENS: AtomicU32 = AtomicU32::new(0);
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
 }
+
+const SEVERAL: u32 = u32::MAX;
 
 /// What a number is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,9 +241,38 @@ pub(crate) fn take(fd: Fd) -> Facts {
 
 /// Whether no fork has happened since the connection came to this process, and none is happening.
 pub(crate) fn unforked(fd: Fd) -> bool {
-    let born = usize::try_from(fd).ok().and_then(|n| BORN.get(n)).map_or(0, |b| b.load(Ordering::Relaxed));
+    forked_nothing_since(birth(fd))
+}
+
+fn birth(fd: Fd) -> u32 {
+    usize::try_from(fd).ok().and_then(|n| BORN.get(n)).map_or(0, |b| b.load(Ordering::Relaxed))
+}
+
+/// Whether there were so many forks, and none is happening.
+pub(crate) fn forked_nothing_since(forks: u32) -> bool {
     // In this order: whoever ends a fork counts it first.
-    FORKING.load(Ordering::SeqCst) == 0 && born == FORKS.load(Ordering::SeqCst)
+    FORKING.load(Ordering::SeqCst) == 0 && forks == FORKS.load(Ordering::SeqCst)
+}
+
+/// How many forks there were, if since the connection came here, or to the process this one was forked from, there was just one. In the
+/// child it is the same number.
+pub(crate) fn forked_once(fd: Fd) -> Option<u32> {
+    let once = birth(fd).wrapping_add(2);
+    forked_nothing_since(once).then_some(once)
+}
+
+/// Whether this process was forked when there were so many forks.
+pub(crate) fn is_child_of(forks: u32) -> bool {
+    OWN_FORK.load(Ordering::Relaxed) == forks
+}
+
+/// Whether all forks were made by this thread, or by any one.
+pub(crate) fn all_forked_by(thread: Option<i32>) -> bool {
+    let forker = FORKER.load(Ordering::SeqCst);
+    let by_one = forker != SEVERAL && thread.is_none_or(|thread| thread.unsigned_abs() == forker);
+    // In this order: each fork is counted among all of them first.
+    let counted = COUNTED.load(Ordering::SeqCst);
+    by_one && counted == FORKS.load(Ordering::SeqCst)
 }
 
 /// How many forks there were, for [`born_after`].
@@ -310,8 +357,17 @@ pub(crate) fn mark_sent(fd: Fd) -> bool {
     let before = facts(fd);
     if !before.none() {
         update(fd, |f| Facts(f.0 | SENT));
+        // Also where it is being duplicated: that is marked first.
+        if facts(fd).duplicated() {
+            DUPLICATE_SENT.store(1, Ordering::SeqCst);
+        }
     }
     !before.none() && !before.sent()
+}
+
+/// See [`DUPLICATE_SENT`].
+pub(crate) fn duplicate_was_sent() -> bool {
+    DUPLICATE_SENT.load(Ordering::SeqCst) != 0
 }
 
 /// It was not sent after all.
@@ -353,22 +409,36 @@ pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
     update(fd, |f| f.without_epoll(epoll));
 }
 
-/// A fork is about to happen: what lives now may be shared from now on.
-pub(crate) fn before_fork() {
+/// A fork is about to happen in this thread: what lives now may be shared from now on.
+pub(crate) fn before_fork(thread: i32) {
+    let thread = thread.unsigned_abs();
+    let first = FORKER.compare_exchange(0, thread, Ordering::SeqCst, Ordering::SeqCst);
+    if first.is_err_and(|forker| forker != thread) {
+        FORKER.store(SEVERAL, Ordering::SeqCst);
+    }
     FORKING.fetch_add(1, Ordering::SeqCst);
+    count_fork();
+}
+
+fn count_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
+    COUNTED.fetch_add(1, Ordering::SeqCst);
 }
 
 /// The fork has happened, in the parent: what was given out while it was about to happen may be shared, too.
 pub(crate) fn after_fork() {
-    FORKS.fetch_add(1, Ordering::SeqCst);
+    count_fork();
     FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// In the child: nothing here was born in it, no epoll registration is its own, and whoever else forked stayed behind.
 pub(crate) fn in_child() {
     TABLES_DIFFER.store(0, Ordering::Relaxed);
-    FORKS.fetch_add(1, Ordering::SeqCst);
+    count_fork();
+    let own = FORKS.load(Ordering::SeqCst);
+    OWN_FORK.store(own, Ordering::Relaxed);
+    COUNTED.store(own, Ordering::SeqCst);
+    FORKER.store(0, Ordering::SeqCst);
     FORKING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }

@@ -12,9 +12,9 @@ use engine::config::{self, Side};
 use engine::drain::Deadline;
 use engine::engine::{self as core, Caller};
 use engine::family;
-use engine::handover::{self, Input, Origin, Suspicion};
+use engine::handover::{self, Input, Origin, Share, Suspicion};
 use engine::holders;
-use engine::sys::{self, socket, Fd};
+use engine::sys::{self, process, socket, Fd};
 
 /// What the hook does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,13 +102,39 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
         return None;
     }
     // A process that ends lets go of all its numbers at once.
-    let alone = (!facts.duplicated() || exiting) && !facts.sent();
+    let alone = (!facts.duplicated() || exiting && !fds::duplicate_was_sent()) && !facts.sent();
     // What became of a socket of the program's own between socket(2) and connect(2) nobody saw: dup(2) or fork(2), perhaps.
     if facts.role() == Role::Accepted && alone && fds::unforked(fd) {
         let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };
         return Some(Holding::Exclusive(input));
     }
-    Some(Holding::Unproven(Suspicion { origin, number: fd, exiting }))
+    Some(Holding::Unproven(Suspicion { origin, number: fd, exiting, share: share(fd, facts) }))
+}
+
+/// Who was given a connection, as far as forks tell.
+fn share(fd: Fd, facts: Facts) -> Share {
+    let Some(forks) = fds::forked_once(fd).filter(|_| facts.role() == Role::Accepted && !facts.sent()) else {
+        return Share::Unknown;
+    };
+    // Other numbers of the child's are looked for.
+    if fds::is_child_of(forks) && !(facts.duplicated() && fds::duplicate_was_sent()) {
+        Share::WithParent { forks }
+    } else if !facts.duplicated() {
+        Share::WithOneChild { forks, in_order: fds::all_forked_by(Some(process::thread())) }
+    } else {
+        Share::Unknown
+    }
+}
+
+/// Whether what [`share`] said before a close still was true at the close.
+pub(crate) fn shared_so(share: Share) -> bool {
+    match share {
+        Share::Unknown => false,
+        Share::WithParent { forks } => fds::forked_nothing_since(forks),
+        Share::WithOneChild { forks, in_order } => {
+            fds::forked_nothing_since(forks) || in_order && fds::all_forked_by(None)
+        }
+    }
 }
 
 /// How a process ends.

@@ -17,8 +17,12 @@ static CONSTRUCTOR: extern "C" fn() = construct;
 #[link_section = ".fini_array"]
 static DESTRUCTOR: extern "C" fn() = destruct;
 
-static HOST: Host =
-    Host { withdraw: letting_go::withdraw, forget: letting_go::forget, active: gate::is_open };
+static HOST: Host = Host {
+    withdraw: letting_go::withdraw,
+    forget: letting_go::forget,
+    active: gate::is_open,
+    shared_so: letting_go::shared_so,
+};
 
 extern "C" fn construct() {
     real::find_all();
@@ -58,7 +62,7 @@ extern "C" fn quick_end(_: *mut c_void) {
 }
 
 unsafe extern "C" fn before_fork() {
-    fds::before_fork();
+    fds::before_fork(process::thread());
     // Also without a connection yet: those that are accepted later may be sent to the child.
     if gate::is_open() && !family::is_founded() && (fds::listens() || fds::any_connection()) {
         family::found();

@@ -10,7 +10,7 @@
 mod fds;
 
 use fds::Role;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{fence, AtomicBool, Ordering};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -106,7 +106,7 @@ fn a_fork_is_seen_by_whoever_closes_after_it() {
         let forking = {
             let child_has_it = child_has_it.clone();
             thread::spawn(move || {
-                fds::before_fork();
+                fds::before_fork(1);
                 child_has_it.store(true, Ordering::SeqCst);
             })
         };
@@ -124,7 +124,7 @@ fn a_fork_is_seen_by_whoever_closes_after_it() {
 fn a_number_born_anew_is_unforked_again() {
     loom::model(|| {
         fds::born(1, Role::Accepted);
-        fds::before_fork();
+        fds::before_fork(1);
         fds::after_fork();
         let other = thread::spawn(|| fds::born(2, Role::Accepted));
         fds::take(1);
@@ -147,7 +147,7 @@ fn a_fork_between_accept_and_its_note_is_seen() {
                 fds::born_after(forks, 1, Role::Accepted); // after_accept
             })
         };
-        fds::before_fork(); // the atfork handler
+        fds::before_fork(1); // the atfork handler
         let child_has_it = open.load(Ordering::SeqCst); // fork(2) copies the table
         fds::after_fork(); // the atfork handler of the parent
         accepting.join().unwrap();
@@ -164,7 +164,7 @@ fn a_fork_is_seen_before_it_returns() {
         let forking = {
             let (child_has_it, accepted) = (child_has_it.clone(), accepted.clone());
             thread::spawn(move || {
-                fds::before_fork();
+                fds::before_fork(1);
                 child_has_it.store(accepted.load(Ordering::SeqCst), Ordering::SeqCst);
                 fds::after_fork();
             })
@@ -197,5 +197,34 @@ fn a_duplicate_is_known_before_it_is_made() {
         assert!(taken.connection());
         assert!(taken.duplicated() || !shared, "taken for the only one");
         duplicating.join().unwrap();
+    });
+}
+
+/// A parent of one child lets go of the connection, and says so, while another thread forks: not if that child has it, too.
+#[test]
+fn a_second_child_is_seen_by_a_parent_that_departs() {
+    loom::model(|| {
+        fds::born(1, Role::Accepted);
+        fds::before_fork(1);
+        fds::after_fork();
+        let open = Arc::new(AtomicBool::new(true));
+        let forking = {
+            let open = open.clone();
+            thread::spawn(move || {
+                fds::before_fork(2);
+                fence(Ordering::SeqCst); // as calls of the kernel are
+                let second_child_has_it = open.load(Ordering::SeqCst); // fork(2) copies the table
+                fds::after_fork();
+                second_child_has_it
+            })
+        };
+        let once = fds::forked_once(1); // the close hook, before the call
+        let in_order = fds::all_forked_by(Some(1));
+        open.store(false, Ordering::SeqCst); // real::close
+        fence(Ordering::SeqCst);
+        let departs = |forks| fds::forked_nothing_since(forks) || in_order && fds::all_forked_by(None);
+        let departs = once.is_some_and(departs); // the drain thread
+        let second_child_has_it = forking.join().unwrap();
+        assert!(!(departs && second_child_has_it));
     });
 }

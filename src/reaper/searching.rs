@@ -9,7 +9,7 @@ use super::lingering::Reaper;
 use crate::closing;
 use crate::config;
 use crate::drain::Outcome;
-use crate::handover::{Input, Origin, Request, Suspicion};
+use crate::handover::{Input, Origin, Request, Share, Suspicion};
 use crate::holders::{self, Found, Search};
 use crate::stats;
 use crate::sys::memory::Region;
@@ -91,7 +91,8 @@ impl Suspects {
 
     /// Looks for the holders of all of them; what was found, in their order.
     fn look(&mut self, proc: Option<Fd>) -> [Found; holders::BATCH] {
-        let nobody = Suspicion { origin: Origin::Accepted, number: -1, exiting: false };
+        let share = Share::Unknown;
+        let nobody = Suspicion { origin: Origin::Accepted, number: -1, exiting: false, share };
         let empty = Search { inode: 0, suspicion: nobody, found: Found::Nobody };
         let mut searches = [empty; holders::BATCH];
         let mut count = 0;
@@ -139,7 +140,7 @@ impl Reaper {
         let mut again = [None; holders::BATCH];
         for ((suspect, found), place) in self.suspects.take_all().zip(found).zip(&mut again) {
             match found {
-                Found::Nobody => self.linger_as_last_holder(suspect.fd, suspect.request),
+                Found::Nobody | Found::NobodyCan => self.linger_as_last_holder(suspect.fd, suspect.request),
                 Found::NotYetClosed if self.now < suspect.patience_ms => *place = Some(suspect),
                 Found::NotYetClosed | Found::Somebody => self.drop_as_shared(suspect.fd),
             }

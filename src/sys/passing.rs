@@ -108,7 +108,7 @@ pub fn send_descriptors(channel: Fd, fd: Fd, second: Option<Fd>, payload: &[u8])
 pub const BATCH: usize = 32;
 
 /// The longest payload that is received whole.
-pub const PAYLOAD_BYTES: usize = 12;
+pub const PAYLOAD_BYTES: usize = 16;
 
 /// What was sent with a message; `None` where nothing was.
 pub type Payload = Option<[u8; PAYLOAD_BYTES]>;

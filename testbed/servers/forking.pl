@@ -2,6 +2,8 @@
 # HTTP::Daemon with a process for every connection: GET /N is answered with N bytes of the pattern.
 #
 #   forking.pl HOST PORT child     the child answers and closes; the parent has closed its copy
+#   forking.pl HOST PORT gives-up  the same, but the child gives up its privilege
+#   forking.pl HOST PORT departs   so, too, and exits with the connection open
 #   forking.pl HOST PORT exits     the child answers and exits with the connection open
 #   forking.pl HOST PORT parent    the parent answers and closes; a child that has the connection, too, has exited
 #   forking.pl HOST PORT unreaped  the same, but the parent has not waited for the child yet
@@ -30,10 +32,16 @@ while (my $client = $daemon->accept) {
     } elsif ($child) {
         close $client;
     } else {
+        give_up_privilege() if $who eq 'gives-up' || $who eq 'departs';
         answer($client);
-        close $client if $who eq 'child';
+        close $client if $who eq 'child' || $who eq 'gives-up';
         POSIX::_exit(0);
     }
+}
+
+sub give_up_privilege {
+    my ($user, $group) = (getpwnam 'daemon')[2, 3];
+    POSIX::setgid($group) && POSIX::setuid($user) or die "cannot be daemon: $!";
 }
 
 sub answer {
