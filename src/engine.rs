@@ -308,7 +308,7 @@ pub struct Host {
     pub forget: fn(Fd),
     /// Whether close(2) itself lingers in this process.
     pub active: fn() -> bool,
-    /// Whether what was known of a connection's sharing before its close still was true at the close.
+    /// Whether what was known of a connection's sharing before its close still was true at the close, and is.
     pub shared_so: fn(Share) -> bool,
 }
 
@@ -331,7 +331,7 @@ pub fn forget(fd: Fd) {
     }
 }
 
-/// Whether `share`, which was true before the close, still was at the close.
+/// Whether `share`, which was true before the close, still was at the close, and is.
 pub fn shared_so(share: Share) -> bool {
     HOST.get().is_some_and(|host| (host.shared_so)(share))
 }

@@ -104,6 +104,8 @@ pub enum Share {
     WithParent {
         /// See [`Share`].
         forks: u32,
+        /// This process has, or had, other numbers for it.
+        duplicated: bool,
     },
 }
 
@@ -112,14 +114,14 @@ impl Share {
         match self {
             Share::Unknown => (0, 0),
             Share::WithOneChild { forks, in_order } => (if in_order { 2 } else { 1 }, forks),
-            Share::WithParent { forks } => (3, forks),
+            Share::WithParent { forks, duplicated } => (if duplicated { 4 } else { 3 }, forks),
         }
     }
 
     fn decode(kind: u8, forks: u32) -> Share {
         match kind {
             1 | 2 => Share::WithOneChild { forks, in_order: kind == 2 },
-            3 => Share::WithParent { forks },
+            3 | 4 => Share::WithParent { forks, duplicated: kind == 4 },
             _ => Share::Unknown,
         }
     }
@@ -353,7 +355,7 @@ mod tests {
         #[test]
         fn a_request_survives_the_wire(
             ms in any::<u32>(), exact in any::<bool>(), task in 0u8..6, number in 0..Fd::MAX, exiting in any::<bool>(),
-            share in 0u8..4, forks in 1u32..
+            share in 0u8..5, forks in 1u32..
         ) {
             let share = Share::decode(share, forks);
             let suspicion = |origin| Task::Search(Suspicion { origin, number, exiting, share });

@@ -182,7 +182,7 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
 fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) -> sys::Result<()> {
     let parent = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).next().unwrap_or(0);
     let alone = |search: &Search| {
-        let Share::WithParent { forks } = search.suspicion.share else { return false };
+        let Share::WithParent { forks, .. } = search.suspicion.share else { return false };
         engine::shared_so(search.suspicion.share) && family::departed(search.inode, parent, forks)
     };
     let before = family::references_made();

@@ -33,7 +33,7 @@ static FORKING: AtomicU32 = AtomicU32::new(0);
 static COUNTED: AtomicU32 = AtomicU32::new(1);
 /// The thread that made these; 0 for none yet, [`SEVERAL`] for more than one.
 #[cfg(not(loom))]
-static FORKER: AtomicU32 = AtomicU32::new(0);
+static FORKER: AtomicU64 = AtomicU64::new(0);
 /// The value of [`FORKS`] when this process was forked; 0 if it was started otherwise.
 #[cfg(not(loom))]
 static OWN_FORK: AtomicU32 = AtomicU32::new(0);
@@ -61,7 +61,7 @@ loom::lazy_static! {
     static ref FORKS: AtomicU32 = AtomicU32::new(1);
     static ref FORKING: AtomicU32 = AtomicU32::new(0);
     static ref COUNTED: AtomicU32 = AtomicU32::new(1);
-    static ref FORKER: AtomicU32 = AtomicU32::new(0);
+    static ref FORKER: AtomicU64 = AtomicU64::new(0);
     static ref OWN_FORK: AtomicU32 = AtomicU32::new(0);
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
     static ref TABLES_DIFFER: AtomicU32 = AtomicU32::new(0);
@@ -70,7 +70,7 @@ loom::lazy_static! {
     static ref HIGHEST: AtomicU32 = AtomicU32::new(0);
 }
 
-const SEVERAL: u32 = u32::MAX;
+const SEVERAL: u64 = u64::MAX;
 
 /// What a number is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -267,9 +267,9 @@ pub(crate) fn is_child_of(forks: u32) -> bool {
 }
 
 /// Whether all forks were made by this thread, or by any one.
-pub(crate) fn all_forked_by(thread: Option<i32>) -> bool {
+pub(crate) fn all_forked_by(thread: Option<u64>) -> bool {
     let forker = FORKER.load(Ordering::SeqCst);
-    let by_one = forker != SEVERAL && thread.is_none_or(|thread| thread.unsigned_abs() == forker);
+    let by_one = forker != SEVERAL && thread.is_none_or(|thread| thread == forker);
     // In this order: each fork is counted among all of them first.
     let counted = COUNTED.load(Ordering::SeqCst);
     by_one && counted == FORKS.load(Ordering::SeqCst)
@@ -410,8 +410,7 @@ pub(crate) fn leave_epoll(fd: Fd, epoll: Fd) {
 }
 
 /// A fork is about to happen in this thread: what lives now may be shared from now on.
-pub(crate) fn before_fork(thread: i32) {
-    let thread = thread.unsigned_abs();
+pub(crate) fn before_fork(thread: u64) {
     let first = FORKER.compare_exchange(0, thread, Ordering::SeqCst, Ordering::SeqCst);
     if first.is_err_and(|forker| forker != thread) {
         FORKER.store(SEVERAL, Ordering::SeqCst);

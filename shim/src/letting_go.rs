@@ -14,7 +14,7 @@ use engine::engine::{self as core, Caller};
 use engine::family;
 use engine::handover::{self, Input, Origin, Share, Suspicion};
 use engine::holders;
-use engine::sys::{self, process, socket, Fd};
+use engine::sys::{self, socket, Fd};
 
 /// What the hook does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,20 +117,28 @@ fn share(fd: Fd, facts: Facts) -> Share {
         return Share::Unknown;
     };
     // Other numbers of the child's are looked for.
-    if fds::is_child_of(forks) && !(facts.duplicated() && fds::duplicate_was_sent()) {
-        Share::WithParent { forks }
+    if fds::is_child_of(forks) {
+        Share::WithParent { forks, duplicated: facts.duplicated() }
     } else if !facts.duplicated() {
-        Share::WithOneChild { forks, in_order: fds::all_forked_by(Some(process::thread())) }
+        Share::WithOneChild { forks, in_order: fds::all_forked_by(Some(this_thread())) }
     } else {
         Share::Unknown
     }
 }
 
-/// Whether what [`share`] said before a close still was true at the close.
+/// Without a system call. Not 0.
+pub(crate) fn this_thread() -> u64 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::pthread_self() }
+}
+
+/// Whether what [`share`] said before a close still was true at the close, and of the numbers that were left none was sent since.
 pub(crate) fn shared_so(share: Share) -> bool {
     match share {
         Share::Unknown => false,
-        Share::WithParent { forks } => fds::forked_nothing_since(forks),
+        Share::WithParent { forks, duplicated } => {
+            fds::forked_nothing_since(forks) && !(duplicated && fds::duplicate_was_sent())
+        }
         Share::WithOneChild { forks, in_order } => {
             fds::forked_nothing_since(forks) || in_order && fds::all_forked_by(None)
         }

@@ -62,7 +62,7 @@ extern "C" fn quick_end(_: *mut c_void) {
 }
 
 unsafe extern "C" fn before_fork() {
-    fds::before_fork(process::thread());
+    fds::before_fork(letting_go::this_thread());
     // Also without a connection yet: those that are accepted later may be sent to the child.
     if gate::is_open() && !family::is_founded() && (fds::listens() || fds::any_connection()) {
         family::found();

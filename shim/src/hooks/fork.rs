@@ -5,9 +5,9 @@
 //! wrapped in a function: its hook counts and jumps.
 
 use super::hook;
+use crate::letting_go::this_thread;
 use crate::{fds, real};
 use core::ffi::{c_char, c_int, c_void};
-use engine::sys::process;
 use engine::{family, holders};
 use libc::pid_t;
 
@@ -87,10 +87,10 @@ hook! {
     /// behind. A cancellation point: a thread cancelled here leaves every later connection to be looked for elsewhere first.
     fn system(command: *const c_char) -> c_int {
         // Not for as long as the command runs: every close would have to look for holders.
-        fds::before_fork(process::thread());
+        fds::before_fork(this_thread());
         fds::after_fork();
         let result = real::system(command);
-        fds::before_fork(process::thread());
+        fds::before_fork(this_thread());
         fds::after_fork();
         family::reference_made();
         result
@@ -107,7 +107,7 @@ hook! {
 /// Makes the call `real`, after which a child may have a copy of the descriptor table. Until it returns every connection counts as
 /// shared: the child may be there already.
 pub(super) fn counted<T>(real: impl Fn() -> T) -> T {
-    fds::before_fork(process::thread());
+    fds::before_fork(this_thread());
     let result = real();
     fds::after_fork();
     family::reference_made();
