@@ -232,49 +232,92 @@ static void whoever_holds_it_is_heard(void **state)
         prove_last_word_is_heard(&holdings[i]);
 }
 
-static void answer_without_privilege(struct line *parent, void *argument)
-{
-    const struct scene *const scene = argument;
+/* A server with a child for each connection, which serves one. */
+struct server {
+    const struct way *way;
+    struct host host;
+    void (*at_start)(void);
+    void (*in_child)(void);
+    int connection;
+};
 
-    require(close(scene->pair.client) == 0);
-    give_up_privilege();
+static void answer(struct line *parent, void *argument)
+{
+    const struct server *const server = argument;
+
+    if (server->in_child)
+        server->in_child();
     line_await(parent, 'p');
-    send_response(scene->pair.server);
-    require(scene->way->let_go(scene->pair.server) == 0);
+    send_response(server->connection);
+    require(server->way->let_go(server->connection) == 0);
     line_tell(parent, 'c');
-    finish_lingering(scene->way);
+    finish_lingering(server->way);
 }
 
-static void only_child_lingers(void **state)
+static void serve_by_an_only_child(struct line *parent, void *argument)
+{
+    struct server *const server = argument;
+    struct child child;
+
+    if (server->at_start)
+        server->at_start();
+    server->connection = host_accept(&server->host);
+    child_start(&child, answer, server);
+    require(close(server->connection) == 0);
+    /* It has found the child, and leaves the rest to it. */
+    leave_time_for_a_wrong_shutdown();
+    line_tell(&child.line, 'p');
+    line_await(&child.line, 'c');
+    line_tell(parent, 'c');
+    child_reap(&child);
+}
+
+static void prove_only_child_lingers(void (*at_start)(void), void (*in_child)(void))
+{
+    BY_EACH_WAY(way) {
+        struct server server = {.way = way, .at_start = at_start, .in_child = in_child};
+        const struct netcounters before = netcounters_now();
+        struct child process;
+
+        require_context("%s, an only child", way->name);
+        host_open(&server.host, FAMILY_IPV4);
+        const int client = host_connect(&server.host);
+
+        child_start(&process, serve_by_an_only_child, &server);
+        host_close(&server.host);
+        line_await(&process.line, 'c');
+        prove_fate(way, client, &before);
+        child_reap(&process);
+    }
+}
+
+static void only_child_without_privilege_lingers(void **state)
 {
     (void)state;
     warn_unless_can_be_nobody();
-    BY_EACH_WAY(way) {
-        struct scene scene = open_scene(way);
-        struct child child;
+    prove_only_child_lingers(NULL, give_up_privilege);
+}
 
-        scene.pair = pair_open(FAMILY_IPV4);
-        const struct netcounters before = netcounters_now();
+/* Its child has no /proc. */
+static void change_root(void)
+{
+    require(chroot("/usr") == 0);
+    require(chdir("/") == 0);
+    require(access("/proc/self", F_OK) != 0);
+}
 
-        require_context("%s, an only child", way->name);
-        child_start(&child, answer_without_privilege, &scene);
-        require(close(scene.pair.server) == 0);
-        /* The parent has found the child, and leaves the rest to it. */
-        leave_time_for_a_wrong_shutdown();
-        line_tell(&child.line, 'p');
-        line_await(&child.line, 'c');
-        prove_fate(way, scene.pair.client, &before);
-        child_reap(&child);
-        scene.pair.client = -1;
-        close_scene(&scene);
-    }
+static void only_child_in_another_root_lingers(void **state)
+{
+    (void)state;
+    prove_only_child_lingers(change_root, NULL);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest traps[] = {
         trap(whoever_holds_it_is_heard),
-        trap(only_child_lingers),
+        trap(only_child_without_privilege_lingers),
+        trap(only_child_in_another_root_lingers),
     };
 
     if (argc == 3) {

@@ -178,12 +178,18 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
     Ok(())
 }
 
+/// Whether the parent said that it let go of a connection that nobody else has but this process.
+pub fn parent_has_departed(inode: u64, share: Share) -> bool {
+    let Share::WithParent { forks, .. } = share else { return false };
+    let parent = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).next();
+    parent.is_some_and(|parent| family::departed(inode, parent, forks))
+}
+
 /// A child that alone has a connection now has to look nowhere but in its own table.
 fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) -> sys::Result<()> {
-    let parent = LINEAGE.iter().map(|place| place.load(Ordering::Relaxed)).next().unwrap_or(0);
     let alone = |search: &Search| {
-        let Share::WithParent { forks, .. } = search.suspicion.share else { return false };
-        engine::shared_so(search.suspicion.share) && family::departed(search.inode, parent, forks)
+        let share = search.suspicion.share;
+        parent_has_departed(search.inode, share) && engine::shared_so(share)
     };
     let before = family::references_made();
     if searches.iter().any(|s| s.found == Found::Nobody && alone(s)) {

@@ -103,12 +103,13 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
     }
     // A process that ends lets go of all its numbers at once.
     let alone = (!facts.duplicated() || exiting && !fds::duplicate_was_sent()) && !facts.sent();
+    let share = share(fd, facts);
     // What became of a socket of the program's own between socket(2) and connect(2) nobody saw: dup(2) or fork(2), perhaps.
-    if facts.role() == Role::Accepted && alone && fds::unforked(fd) {
+    if facts.role() == Role::Accepted && alone && (fds::unforked(fd) || parent_has_departed(fd, share)) {
         let input = if facts.read_shut() { Input::Unknown } else { Input::Intact };
         return Some(Holding::Exclusive(input));
     }
-    Some(Holding::Unproven(Suspicion { origin, number: fd, exiting, share: share(fd, facts) }))
+    Some(Holding::Unproven(Suspicion { origin, number: fd, exiting, share }))
 }
 
 /// Who was given a connection, as far as forks tell.
@@ -130,6 +131,11 @@ fn share(fd: Fd, facts: Facts) -> Share {
 pub(crate) fn this_thread() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::pthread_self() }
+}
+
+fn parent_has_departed(fd: Fd, share: Share) -> bool {
+    matches!(share, Share::WithParent { .. })
+        && sys::identity(fd).is_ok_and(|identity| holders::parent_has_departed(identity.inode, share))
 }
 
 /// Whether what [`share`] said before a close still was true at the close, and of the numbers that were left none was sent since.
