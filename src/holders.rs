@@ -8,7 +8,7 @@
 //!
 //! The family is who can have inherited the socket: this process, those it was forked from (as far as they ran this
 //! program), and whatever they forked. Others cannot hold it unless it was sent to them, and then their table is
-//! read if it can be.
+//! read if it can be. An only child whose parent said that it let go ([`family::departed`]) has nobody to look for.
 
 mod proc;
 mod relation;
