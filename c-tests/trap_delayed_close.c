@@ -13,6 +13,7 @@
 #include "deadline.h"
 #include "expectation.h"
 #include "loopback.h"
+#include "nobody.h"
 #include "trap.h"
 
 enum { ROUNDS = 60 };
@@ -79,6 +80,7 @@ static void preempted_close_of_the_last_number_still_lingers(void **state)
 struct race {
     struct pair pair;
     int round;
+    bool blindly; /* the child may not see what its parent has */
     atomic_int ready;
 };
 
@@ -95,23 +97,24 @@ static void race_to_close(struct line *parent, void *argument)
     struct race *race = argument;
 
     require(close(race->pair.client) == 0);
+    if (race->blindly)
+        give_up_privilege();
     close_when_both_are_ready(race, open_preemption());
     line_tell(parent, 'c');
 }
 
-static void preempted_closes_of_parent_and_child_still_linger(void **state)
+static void prove_one_of_both_lingers(bool blindly)
 {
     const struct way *way = plain_close();
     const timer_t timer = open_preemption();
     struct race *race = mmap(NULL, sizeof(*race), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    (void)state;
     require(race != MAP_FAILED);
     for (int round = 0; round < ROUNDS; round++) {
         struct child child;
 
-        *race = (struct race){.pair = pair_open(FAMILY_IPV4), .round = round};
+        *race = (struct race){.pair = pair_open(FAMILY_IPV4), .round = round, .blindly = blindly};
         send_response(race->pair.server);
         const struct netcounters before = netcounters_now();
 
@@ -127,11 +130,25 @@ static void preempted_closes_of_parent_and_child_still_linger(void **state)
     munmap(race, sizeof(*race));
 }
 
+static void preempted_closes_of_parent_and_child_still_linger(void **state)
+{
+    (void)state;
+    prove_one_of_both_lingers(false);
+}
+
+static void preempted_closes_of_parent_and_blind_child_still_linger(void **state)
+{
+    (void)state;
+    warn_unless_can_be_nobody();
+    prove_one_of_both_lingers(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest traps[] = {
         trap(preempted_close_of_the_last_number_still_lingers),
         trap(preempted_closes_of_parent_and_child_still_linger),
+        trap(preempted_closes_of_parent_and_blind_child_still_linger),
     };
 
     return run_traps(traps);

@@ -150,6 +150,12 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
         let number = search.suspicion.number;
         let open_in = |pid| socket_of(proc, pid, number) == Ok(Some(search.inode));
         let still_open = if search.suspicion.exiting { !SWEPT.load(Ordering::SeqCst) } else { open_in(own) };
+        // Said first, and then looked: see `departures`.
+        if let (false, Share::WithOneChild { forks, .. }) = (still_open, search.suspicion.share) {
+            if engine::shared_so(search.suspicion.share) {
+                family::has_departed(search.inode, own, forks);
+            }
+        }
         search.found = if still_open {
             Found::NotYetClosed
         } else if nearest_kin().any(open_in) {
@@ -157,11 +163,6 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
         } else {
             Found::Nobody
         };
-        if let (false, Share::WithOneChild { forks, .. }) = (still_open, search.suspicion.share) {
-            if engine::shared_so(search.suspicion.share) {
-                family::has_departed(search.inode, own, forks);
-            }
-        }
     }
     look_for_the_last(proc, own, searches)?;
     for _ in 0..LOOKS {
