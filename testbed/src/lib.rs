@@ -57,6 +57,7 @@ pub mod sockets;
 pub mod specimens;
 pub mod trace;
 pub mod transparency;
+pub mod within_reach;
 pub mod wvstreams;
 
 use std::time::Duration;

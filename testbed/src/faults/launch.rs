@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use rustix::process::{set_parent_process_death_signal, Signal};
+use tempfile::TempDir;
+
+use crate::within_reach;
 
 /// Calls that are answered with an error by the kernel itself.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +66,8 @@ fn built(profile: &str, target: &str) -> Result<PathBuf> {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Of what it was started from, if it is somebody else's process.
+    _copies: TempDir,
     lines: Receiver<String>,
     errors: Receiver<String>,
 }
@@ -74,7 +79,11 @@ impl Running {
     ///
     /// If that cannot be done.
     pub fn start(program: &str, surroundings: &Surroundings) -> Result<Self> {
-        let mut command = Command::new(program);
+        let copies = within_reach::directory()?;
+        let mut command = Command::new(match surroundings.user {
+            Some(_) => within_reach::within_reach(Path::new(program), copies.path())?,
+            None => PathBuf::from(program),
+        });
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LINGER_") {
@@ -82,7 +91,7 @@ impl Running {
             }
         }
         if let Some(library) = &surroundings.library {
-            command.env("LD_PRELOAD", library);
+            command.env("LD_PRELOAD", within_reach::within_reach(library, copies.path())?);
         }
         command.envs(surroundings.environment.iter().cloned());
         let Surroundings { filter, limits, user, .. } = surroundings.clone();
@@ -105,7 +114,7 @@ impl Running {
         let mut child = command.spawn().context("spawn")?;
         let lines = listen(child.stdout.take().context("no stdout")?);
         let errors = listen(child.stderr.take().context("no stderr")?);
-        Ok(Self { child, lines, errors })
+        Ok(Self { child, _copies: copies, lines, errors })
     }
 
     /// Its number.

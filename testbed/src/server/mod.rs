@@ -15,11 +15,10 @@ pub use installed::find_program;
 pub use preload::Preload;
 pub use programs::{Program, Recipe};
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -35,7 +34,7 @@ use tempfile::TempDir;
 
 use crate::anatomy::Anatomy;
 use crate::counters::Counters;
-use crate::{pattern, scenario, sockets, DEADLINE};
+use crate::{pattern, scenario, sockets, within_reach, DEADLINE};
 
 /// How long a server may take to end itself before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -268,8 +267,7 @@ fn wait_readable(fd: impl AsFd, time: Duration) -> Result<bool> {
 
 /// With the documents that [`scenario`] asks for, readable for a server that is not root any more.
 fn make_directory() -> Result<TempDir> {
-    let dir = tempfile::Builder::new().prefix("linger-testbed-").tempdir()?;
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+    let dir = within_reach::directory()?;
     let documents = dir.path().join("htdocs");
     fs::create_dir(&documents)?;
     for body in scenario::BODIES {

@@ -1,11 +1,11 @@
 //! With the shim, or without it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
+
+use crate::within_reach::within_reach;
 
 /// Names the library to test, for builds that are not in this workspace's target directory.
 const LIBRARY: &str = "LINGER_LIB";
@@ -67,22 +67,10 @@ impl Preload {
         }
         match self {
             Preload::None => command.env_remove("LD_PRELOAD"),
-            Preload::Shim(path) if everybody_can_read(path) => command.env("LD_PRELOAD", path),
-            Preload::Shim(path) => {
-                let copy = dir.join(path.file_name().context("a directory is no library")?);
-                fs::copy(path, &copy)
-                    .with_context(|| format!("copy {} to {}", path.display(), copy.display()))?;
-                command.env("LD_PRELOAD", copy)
-            }
+            Preload::Shim(path) => command.env("LD_PRELOAD", within_reach(path, dir)?),
         };
         Ok(())
     }
-}
-
-/// Root's home, for one, is nobody else's.
-fn everybody_can_read(path: &Path) -> bool {
-    let allows = |path: &Path, right| fs::metadata(path).is_ok_and(|file| file.mode() & right == right);
-    allows(path, 0o004) && path.ancestors().skip(1).all(|directory| allows(directory, 0o001))
 }
 
 /// Beside the profile directory that this program runs from, if it is a built one
