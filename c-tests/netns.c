@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +54,10 @@ void enter_private_network(void)
     if (unshare(CLONE_NEWNET) < 0) {
         require(errno == EPERM);
         require(unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0);
+        /* As an ordinary program is: its relatives may see what it holds. */
+        require(prctl(PR_SET_DUMPABLE, 1) == 0);
+        /* Who started it is in another user namespace, and may not be looked into. */
+        setsid();
         become_root_in_a_user_namespace(uid, gid);
     }
     bring_loopback_up();
