@@ -1,7 +1,7 @@
-//! Who has let go of which connection, for relatives that cannot look: a ring of notes in shared memory.
+//! Who has let go of which connection, for relatives that cannot look: notes in shared memory, in small rings by inode.
 //!
-//! **Promises:** nothing waits. A note that is lost, because the ring is full of younger ones or somebody died while
-//! writing, only costs its reader a doubt.
+//! **Promises:** nothing waits, and both calls look at one ring only. A note that is lost, because its ring is full of younger
+//! ones or somebody died while writing, only costs its reader a doubt.
 //!
 //! **Invariant:** what is read was noted: a place has one writer at a time, and is read only as a whole.
 
@@ -10,19 +10,28 @@ use core::sync::atomic::{fence, AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{fence, AtomicU32, AtomicU64, Ordering};
 
-/// So many departures are remembered: of a server with as many children that each have a connection.
+/// Inodes are given out in order, and fall into the rings one after the other. With all of these, as many departures are
+/// remembered as a busy server has children that each have a connection.
 #[cfg(not(loom))]
-const PLACES: usize = 4096;
+const RINGS: usize = 1024;
 #[cfg(loom)]
-const PLACES: usize = 1;
+const RINGS: usize = 1;
+#[cfg(not(loom))]
+const NOTES: usize = 4;
+#[cfg(loom)]
+const NOTES: usize = 1;
 
 /// In place of an inode while the rest is written.
 const BEING_WRITTEN: u64 = u64::MAX;
 
 /// Zero bytes are a valid one.
 pub(super) struct Departures {
+    rings: [Ring; RINGS],
+}
+
+struct Ring {
     next: AtomicU32,
-    notes: [Note; PLACES],
+    notes: [Note; NOTES],
 }
 
 struct Note {
@@ -38,22 +47,23 @@ fn who(process: i32, forks: u32) -> u64 {
 impl Departures {
     #[cfg(not(loom))]
     pub(super) const fn none() -> Departures {
-        Departures {
-            next: AtomicU32::new(0),
-            notes: [const { Note { inode: AtomicU64::new(0), who: AtomicU64::new(0) } }; PLACES],
-        }
+        Departures { rings: [const { Ring::empty() }; RINGS] }
     }
 
     #[cfg(loom)]
     pub(super) fn none() -> Departures {
-        let note = |_| Note { inode: AtomicU64::new(0), who: AtomicU64::new(0) };
-        Departures { next: AtomicU32::new(0), notes: core::array::from_fn(note) }
+        Departures { rings: core::array::from_fn(|_| Ring::empty()) }
+    }
+
+    fn ring(&self, inode: u64) -> Option<&Ring> {
+        self.rings.get(inode as usize % RINGS)
     }
 
     /// `process` has let go of the socket `inode` for good. What is looked at afterwards is looked at later than that is said.
     pub(super) fn note(&self, inode: u64, process: i32, forks: u32) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) as usize % PLACES;
-        let Some(note) = self.notes.get(at) else { return };
+        let Some(ring) = self.ring(inode) else { return };
+        let at = ring.next.fetch_add(1, Ordering::Relaxed) as usize % NOTES;
+        let Some(note) = ring.notes.get(at) else { return };
         let older = note.inode.load(Ordering::SeqCst);
         let taken = older != BEING_WRITTEN
             && note.inode.compare_exchange(older, BEING_WRITTEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -71,7 +81,21 @@ impl Departures {
         let says_so = |note: &Note| {
             is_of(note) && note.who.load(Ordering::SeqCst) == who(process, forks) && is_of(note)
         };
-        self.notes.iter().any(says_so)
+        self.ring(inode).is_some_and(|ring| ring.notes.iter().any(says_so))
+    }
+}
+
+impl Ring {
+    #[cfg(not(loom))]
+    const fn empty() -> Ring {
+        let notes = [const { Note { inode: AtomicU64::new(0), who: AtomicU64::new(0) } }; NOTES];
+        Ring { next: AtomicU32::new(0), notes }
+    }
+
+    #[cfg(loom)]
+    fn empty() -> Ring {
+        let note = |_| Note { inode: AtomicU64::new(0), who: AtomicU64::new(0) };
+        Ring { next: AtomicU32::new(0), notes: core::array::from_fn(note) }
     }
 }
 
@@ -82,11 +106,12 @@ mod tests {
     #[test]
     fn as_many_are_remembered_as_there_is_room_for() {
         let departures = Box::new(Departures::none());
-        for inode in 1..=PLACES as u64 + 1 {
+        let room = (RINGS * NOTES) as u64;
+        for inode in 1..=room + 1 {
             departures.note(inode, 42, 7);
         }
         assert!(!departures.noted(1, 42, 7));
-        assert!((2..=PLACES as u64 + 1).all(|inode| departures.noted(inode, 42, 7)));
+        assert!((2..=room + 1).all(|inode| departures.noted(inode, 42, 7)));
         assert!(!departures.noted(2, 43, 7) && !departures.noted(2, 42, 9));
     }
 }
