@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,7 @@ struct server {
     struct host host;
     void (*at_start)(void);
     void (*in_child)(void);
+    void (*answer)(struct line *parent, void *server);
     int connection;
 };
 
@@ -262,7 +264,7 @@ static void serve_by_an_only_child(struct line *parent, void *argument)
     if (server->at_start)
         server->at_start();
     server->connection = host_accept(&server->host);
-    child_start(&child, answer, server);
+    child_start(&child, server->answer, server);
     require(close(server->connection) == 0);
     /* It has found the child, and leaves the rest to it. */
     leave_time_for_a_wrong_shutdown();
@@ -275,7 +277,7 @@ static void serve_by_an_only_child(struct line *parent, void *argument)
 static void prove_only_child_lingers(void (*at_start)(void), void (*in_child)(void))
 {
     BY_EACH_WAY(way) {
-        struct server server = {.way = way, .at_start = at_start, .in_child = in_child};
+        struct server server = {.way = way, .at_start = at_start, .in_child = in_child, .answer = answer};
         const struct netcounters before = netcounters_now();
         struct child process;
 
@@ -312,12 +314,54 @@ static void only_child_in_another_root_lingers(void **state)
     prove_only_child_lingers(change_root, NULL);
 }
 
+/* What it closes first is not the last number it has. */
+static void answer_by_a_duplicate(struct line *parent, void *argument)
+{
+    const struct server *const server = argument;
+    const int duplicate = dup(server->connection);
+
+    line_await(parent, 'p');
+    require(close(server->connection) == 0);
+    leave_time_for_a_wrong_shutdown();
+    say_the_last_word(duplicate);
+    line_tell(parent, 'c');
+}
+
+static void be_first_in_a_process_namespace(void)
+{
+    require(unshare(CLONE_NEWPID) == 0);
+}
+
+/* In the /proc there is, the child's number is another process's. */
+static void only_child_keeps_its_duplicate_where_proc_is_anothers(void **state)
+{
+    struct server server = {.way = plain_close(),
+                            .at_start = be_first_in_a_process_namespace,
+                            .answer = answer_by_a_duplicate};
+    char heard[sizeof(LAST_WORD)];
+    struct child process;
+
+    (void)state;
+    require_context("%s mode, another's /proc", test_mode_name());
+    host_open(&server.host, FAMILY_IPV4);
+    const int client = host_connect(&server.host);
+
+    child_start(&process, serve_by_an_only_child, &server);
+    host_close(&server.host);
+    line_await(&process.line, 'c');
+    require(wait_for(client, POLLIN, GENEROUS_MS) & POLLIN);
+    require(recv(client, heard, sizeof(heard), 0) == (ssize_t)strlen(LAST_WORD));
+    require(close(client) == 0);
+    child_reap(&process);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest traps[] = {
         trap(whoever_holds_it_is_heard),
         trap(only_child_without_privilege_lingers),
         trap(only_child_in_another_root_lingers),
+        trap(only_child_keeps_its_duplicate_where_proc_is_anothers),
     };
 
     if (argc == 3) {

@@ -21,8 +21,8 @@ use crate::family;
 use crate::handover::{Share, Suspicion};
 use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use proc::{each_number, has_ended, socket_inode, socket_of, threads_of, Path};
-use relation::unreadable;
+use proc::{each_number, has_ended, is_ours, socket_inode, socket_of, threads_of, Path};
+use relation::{note_power, unreadable};
 use visited::{Numbers, Visit, Visited};
 
 /// How many sockets one pass looks for.
@@ -146,13 +146,17 @@ pub fn find(searches: &mut [Search], kept: Option<Fd>, room: &mut [u32]) {
 
 fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<()> {
     let own = process::pid();
+    let ours = is_ours(proc) == Ok(true);
     for search in searches.iter_mut() {
         let number = search.suspicion.number;
         let open_in = |pid| socket_of(proc, pid, number) == Ok(Some(search.inode));
         let still_open = if search.suspicion.exiting { !SWEPT.load(Ordering::SeqCst) } else { open_in(own) };
         // Said first, and then looked: see `departures`.
         if let (false, Share::WithOneChild { forks, .. }) = (still_open, search.suspicion.share) {
-            if engine::shared_so(search.suspicion.share) {
+            if ours
+                && engine::shared_so(search.suspicion.share)
+                && !family::departed(search.inode, own, forks)
+            {
                 family::has_departed(search.inode, own, forks);
             }
         }
@@ -164,7 +168,9 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
             Found::Nobody
         };
     }
-    look_for_the_last(proc, own, searches)?;
+    if ours {
+        look_for_the_last(proc, own, searches);
+    }
     for _ in 0..LOOKS {
         let before = family::references_made();
         if searches.iter().all(|s| s.found != Found::Nobody) {
@@ -187,19 +193,23 @@ pub fn parent_has_departed(inode: u64, share: Share) -> bool {
 }
 
 /// A child that alone has a connection now has to look nowhere but in its own table.
-fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) -> sys::Result<()> {
+fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) {
     let alone = |search: &Search| {
         let share = search.suspicion.share;
         parent_has_departed(search.inode, share) && engine::shared_so(share)
     };
     let before = family::references_made();
     if searches.iter().any(|s| s.found == Found::Nobody && alone(s)) {
-        look_into(proc, own, true, searches)?;
-        if family::references_made() == before {
+        let looked = look_into(proc, own, true, searches);
+        if looked.is_ok() && family::references_made() == before {
             settle(searches, Found::NobodyCan, &alone);
         }
     }
-    Ok(())
+}
+
+/// The first fork with connections: who may become somebody else from now on.
+pub fn family_begins() {
+    note_power();
 }
 
 /// Looks into every process, and then into those that came meanwhile, until there are none.

@@ -97,6 +97,7 @@ const SENT: u64 = 1 << 4;
 const MANY_EPOLLS: u64 = 1 << 5;
 const UNFLUSHABLE: u64 = 1 << 14;
 const READ_SHUT: u64 = 1 << 16;
+const BORN_IN_PEACE: u64 = 1 << 17;
 const GENERATION_SHIFT: u32 = 6;
 const GENERATION_BITS: u64 = 0b1111_1111;
 const EPOLL_SHIFTS: [u32; 2] = [20, 40];
@@ -152,6 +153,11 @@ impl Facts {
     /// Whether its read half was shut.
     pub(crate) fn read_shut(self) -> bool {
         self.0 & READ_SHUT != 0
+    }
+
+    /// Whether no fork was happening when the connection came to this process.
+    fn born_in_peace(self) -> bool {
+        self.0 & BORN_IN_PEACE != 0
     }
 
     /// Whether it is a connection, as far as is known.
@@ -255,10 +261,13 @@ pub(crate) fn forked_nothing_since(forks: u32) -> bool {
 }
 
 /// How many forks there were, if since the connection came here, or to the process this one was forked from, there was just one. In the
-/// child it is the same number.
-pub(crate) fn forked_once(fd: Fd) -> Option<u32> {
+/// child it is the same number. `facts` are those of `fd`.
+///
+/// Each fork adds 1 before and 1 after, and vfork(2) 1 in all: where none was happening at either end, 2 are one fork. (Or two of
+/// vfork(2): there is no child then that could ask.)
+pub(crate) fn forked_once(fd: Fd, facts: Facts) -> Option<u32> {
     let once = birth(fd).wrapping_add(2);
-    forked_nothing_since(once).then_some(once)
+    (facts.born_in_peace() && forked_nothing_since(once)).then_some(once)
 }
 
 /// Whether this process was forked when there were so many forks.
@@ -275,9 +284,20 @@ pub(crate) fn all_forked_by(thread: Option<u64>) -> bool {
     by_one && counted == FORKS.load(Ordering::SeqCst)
 }
 
+/// The forks there were at a moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Forks {
+    count: u32,
+    /// None was happening.
+    peace: bool,
+}
+
 /// How many forks there were, for [`born_after`].
-pub(crate) fn forks() -> u32 {
-    FORKS.load(Ordering::SeqCst)
+pub(crate) fn forks() -> Forks {
+    let count = FORKS.load(Ordering::SeqCst);
+    let none_happens = FORKING.load(Ordering::SeqCst) == 0;
+    // Whoever begins a fork, or ends it, counts it: the same number twice means that none did in between.
+    Forks { count, peace: none_happens && FORKS.load(Ordering::SeqCst) == count }
 }
 
 /// A new descriptor with a role; all older facts of the number are gone.
@@ -286,12 +306,13 @@ pub(crate) fn born(fd: Fd, role: Role) {
 }
 
 /// [`born`], where `forks` were counted before the call that made the descriptor: a fork during that call may have copied it.
-pub(crate) fn born_after(forks: u32, fd: Fd, role: Role) {
+pub(crate) fn born_after(forks: Forks, fd: Fd, role: Role) {
     if let Some(b) = usize::try_from(fd).ok().and_then(|n| BORN.get(n)) {
-        b.store(forks, Ordering::Relaxed);
+        b.store(forks.count, Ordering::Relaxed);
     }
     if let Some(p) = place(fd) {
-        p.store(Facts(0).with_role(role).0, Ordering::Relaxed);
+        let peace = if forks.peace { BORN_IN_PEACE } else { 0 };
+        p.store(Facts(peace).with_role(role).0, Ordering::Relaxed);
         raise_highest(fd);
     }
 }
@@ -346,9 +367,13 @@ pub(crate) fn duplicate(old: Fd, new: Fd) {
     if let (Some(a), Some(b)) = (birth(old), birth(new)) {
         b.store(a.load(Ordering::Relaxed), Ordering::Relaxed);
     }
-    if let Some(p) = place(new) {
-        p.store(from.without_epolls().0 | DUPLICATED, Ordering::Relaxed);
-        raise_highest(new);
+    match place(new) {
+        Some(p) => {
+            p.store(from.without_epolls().0 | DUPLICATED, Ordering::Relaxed);
+            raise_highest(new);
+        }
+        // Nobody sees what becomes of it.
+        None => DUPLICATE_SENT.store(1, Ordering::SeqCst),
     }
 }
 

@@ -114,7 +114,8 @@ fn holding(fd: Fd, facts: Facts, exiting: bool) -> Option<Holding> {
 
 /// Who was given a connection, as far as forks tell.
 fn share(fd: Fd, facts: Facts) -> Share {
-    let Some(forks) = fds::forked_once(fd).filter(|_| facts.role() == Role::Accepted && !facts.sent()) else {
+    let Some(forks) = fds::forked_once(fd, facts).filter(|_| facts.role() == Role::Accepted && !facts.sent())
+    else {
         return Share::Unknown;
     };
     // Other numbers of the child's are looked for.

@@ -66,6 +66,7 @@ unsafe extern "C" fn before_fork() {
     // Also without a connection yet: those that are accepted later may be sent to the child.
     if gate::is_open() && !family::is_founded() && (fds::listens() || fds::any_connection()) {
         family::found();
+        holders::family_begins();
     }
 }
 

@@ -218,7 +218,7 @@ fn a_second_child_is_seen_by_a_parent_that_departs() {
                 second_child_has_it
             })
         };
-        let once = fds::forked_once(1); // the close hook, before the call
+        let once = fds::forked_once(1, fds::facts(1)); // the close hook, before the call
         let in_order = fds::all_forked_by(Some(1));
         open.store(false, Ordering::SeqCst); // real::close
         fence(Ordering::SeqCst);
@@ -226,5 +226,48 @@ fn a_second_child_is_seen_by_a_parent_that_departs() {
         let departs = once.is_some_and(departs); // the drain thread
         let second_child_has_it = forking.join().unwrap();
         assert!(!(departs && second_child_has_it));
+    });
+}
+
+/// A connection that came while one thread forked and another began to: two children may have it, though the forks that
+/// began and ended since are as many as one makes.
+#[test]
+fn a_connection_born_during_a_fork_has_no_only_child() {
+    loom::model(|| {
+        fds::before_fork(3);
+        fds::before_fork(1);
+        let forks = fds::forks(); // accept(2)
+        fds::born_after(forks, 1, Role::Accepted);
+        let others = [(); 2].map(|()| thread::spawn(fds::after_fork));
+        for other in others {
+            other.join().unwrap();
+        }
+        assert!(fds::forked_once(1, fds::facts(1)).is_none());
+    });
+}
+
+/// One that came in peace, before or after the fork of another thread.
+#[test]
+fn a_connection_that_a_fork_may_have_missed_has_an_only_child_at_most() {
+    loom::model(|| {
+        let open = Arc::new(AtomicBool::new(false));
+        let forking = {
+            let open = open.clone();
+            thread::spawn(move || {
+                fds::before_fork(2);
+                fence(Ordering::SeqCst); // as calls of the kernel are
+                let child_has_it = open.load(Ordering::SeqCst); // fork(2) copies the table
+                fds::after_fork();
+                child_has_it
+            })
+        };
+        let forks = fds::forks();
+        open.store(true, Ordering::SeqCst); // accept(2)
+        fence(Ordering::SeqCst);
+        fds::born_after(forks, 1, Role::Accepted);
+        fds::before_fork(1);
+        fds::after_fork(); // this thread's child has it for certain
+        let child_has_it = forking.join().unwrap();
+        assert!(!(child_has_it && fds::forked_once(1, fds::facts(1)).is_some()), "both have it");
     });
 }

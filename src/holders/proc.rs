@@ -81,17 +81,21 @@ pub(super) fn threads_of(proc: Fd, pid: i32, threads: &mut [i32]) -> sys::Result
     listed.map(|()| count)
 }
 
+/// Whether this /proc shows the processes of our namespace: in another's our number is somebody else's.
+pub(super) fn is_ours(proc: Fd) -> sys::Result<bool> {
+    let mut name = [0u8; 16];
+    let length = sys::read_link(proc, c"self", &mut name)?;
+    Ok(name.get(..length).and_then(decimal) == Some(process::pid() as u64))
+}
+
 /// How many threads of this process are not `ours`; more than one may be counted as one.
 pub fn other_threads(kept: Option<Fd>, ours: &dyn Fn(i32) -> bool) -> sys::Result<usize> {
     let directory = libc::O_PATH | libc::O_DIRECTORY;
     let proc = kept.map_or_else(|| sys::open_at(libc::AT_FDCWD, c"/proc", directory), Ok)?;
     let mut threads = [0i32; 128];
-    // Of another process namespace's /proc the number is somebody else's.
-    let mut name = [0u8; 16];
-    let own = sys::read_link(proc, c"self", &mut name).map(|length| name.get(..length).and_then(decimal));
-    let count = match own {
-        Ok(Some(pid)) if pid == process::pid() as u64 => threads_of(proc, process::pid(), &mut threads),
-        Ok(_) => Err(Errno(libc::ENOENT)),
+    let count = match is_ours(proc) {
+        Ok(true) => threads_of(proc, process::pid(), &mut threads),
+        Ok(false) => Err(Errno(libc::ENOENT)),
         Err(error) => Err(error),
     };
     if kept.is_none() {

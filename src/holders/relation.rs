@@ -4,7 +4,8 @@ use super::proc::{decimal, Path};
 use super::LINEAGE;
 use crate::handover::Origin;
 use crate::sys::{self, process, Errno, Fd};
-use core::sync::atomic::Ordering;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 fn in_lineage(pid: i32) -> bool {
     pid != 0 && LINEAGE.iter().any(|p| p.load(Ordering::Relaxed) == pid)
@@ -41,7 +42,7 @@ impl Relation {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unreadable {
     pub(super) relation: Relation,
-    /// It is ending, its first thread at least, and about to let go of what it holds. From then on root alone may read its table.
+    /// It is ending, and about to let go of what it holds. From then on root alone may read its table.
     pub(super) ends: bool,
 }
 
@@ -61,7 +62,7 @@ pub(super) fn unreadable(proc: Fd, pid: i32, own: i32) -> sys::Result<Unreadable
     }
     let together = |theirs: i32, ours: i32| ours != 0 && theirs == ours;
     let companion = together(theirs.group, ours.group) || together(theirs.session, ours.session);
-    if companion && theirs.started >= program_started(proc, &ours) && !is_another_users(proc, pid, own)? {
+    if companion && theirs.started >= program_started(proc, &ours) && !is_another_users(proc, pid)? {
         of(Relation::Companion)
     } else {
         of(Relation::Stranger)
@@ -97,13 +98,13 @@ pub(super) enum Life {
 /// Fields 3 to 6, 20, 22 and 23 of /proc/PID/stat; field 2 is a name in parentheses that may hold anything (proc(5)).
 pub(super) fn relations(proc: Fd, pid: i32) -> sys::Result<Relations> {
     let mut buffer = [0u8; 512];
-    let stat = read(proc, &Path::new(format_args!("{pid}/stat")), &mut buffer)?;
+    let stat = read(proc, Path::new(format_args!("{pid}/stat")).as_c_str(), &mut buffer)?;
     parse_relations(stat).ok_or(Errno(libc::EBADMSG))
 }
 
 /// The beginning of a file.
-fn read<'a>(proc: Fd, path: &Path, buffer: &'a mut [u8]) -> sys::Result<&'a [u8]> {
-    let file = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY)?;
+fn read<'a>(proc: Fd, path: &CStr, buffer: &'a mut [u8]) -> sys::Result<&'a [u8]> {
+    let file = sys::open_at(proc, path, libc::O_RDONLY)?;
     let length = sys::read(file, buffer);
     let _ = sys::close(file);
     Ok(buffer.get(..length?).unwrap_or(&[]))
@@ -125,6 +126,8 @@ pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
     // One whose first thread has ended is like one that has ended while others live.
     let life = match state {
         b"Z" if threads <= 1 => Life::Ended,
+        // For as long as they live.
+        b"Z" => Life::Lives,
         b"X" => Life::Ended,
         _ if session < 0 => Life::Ended,
         _ if memory == 0 => Life::Ends,
@@ -136,10 +139,24 @@ pub(super) fn parse_relations(stat: &[u8]) -> Option<Relations> {
 /// Whether an ordinary user started this program, and the process is not his. A child of the program becomes somebody else only
 /// with a privilege that this program never had, or through one with the set-user-ID bit; and sudo(8), the usual one, closes
 /// what it inherits.
-fn is_another_users(proc: Fd, pid: i32, own: i32) -> sys::Result<bool> {
+fn is_another_users(proc: Fd, pid: i32) -> sys::Result<bool> {
     let Some(user) = process::started_by_ordinary_user() else { return Ok(false) };
-    let Ok(ours) = credentials(proc, own) else { return Ok(false) };
-    Ok(ours.cannot_become_others(user) && !credentials(proc, pid)?.users.contains(&user))
+    let Ok(ours) = credentials(proc, c"self/status") else { return Ok(false) };
+    let powerless = POWERLESS.load(Ordering::Relaxed) && ours.cannot_become_others(user);
+    Ok(powerless
+        && !credentials(proc, Path::new(format_args!("{pid}/status")).as_c_str())?.users.contains(&user))
+}
+
+/// Whether the program had no capability when its family began: what it had before that, no child with a connection got. One that
+/// execve(2) kept for an ordinary user (an ambient one, capabilities(7)) shows nowhere else.
+static POWERLESS: AtomicBool = AtomicBool::new(false);
+
+/// A family begins: its first fork with connections.
+pub(super) fn note_power() {
+    let Ok(proc) = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY) else { return };
+    let own = credentials(proc, c"self/status");
+    let _ = sys::close(proc);
+    POWERLESS.store(own.is_ok_and(|own| own.capabilities == Some(0)), Ordering::Relaxed);
 }
 
 struct Credentials {
@@ -155,9 +172,9 @@ impl Credentials {
     }
 }
 
-fn credentials(proc: Fd, pid: i32) -> sys::Result<Credentials> {
+fn credentials(proc: Fd, path: &CStr) -> sys::Result<Credentials> {
     let mut buffer = [0u8; 4096];
-    let status = read(proc, &Path::new(format_args!("{pid}/status")), &mut buffer)?;
+    let status = read(proc, path, &mut buffer)?;
     parse_credentials(status).ok_or(Errno(libc::EBADMSG))
 }
 
@@ -198,7 +215,7 @@ mod tests {
             ("S", "8 9", 1, 4096, Life::Lives),
             ("Z", "8 9", 2, 4096, Life::Lives),
             ("R", "8 9", 1, 0, Life::Ends),
-            ("Z", "8 9", 2, 0, Life::Ends),
+            ("Z", "8 9", 2, 0, Life::Lives),
             ("Z", "8 9", 1, 0, Life::Ended),
             ("X", "8 9", 1, 0, Life::Ended),
             ("R", "-1 -1", 0, 0, Life::Ended),
@@ -232,7 +249,7 @@ mod tests {
         assert!(parse_credentials(b"Uid:\t7\t7\t7\n").is_none());
         assert!(parse_credentials(b"Uid:\t7\t7\t7\t7").is_none());
         let proc = sys::open_at(libc::AT_FDCWD, c"/proc", libc::O_PATH).unwrap();
-        let own = credentials(proc, process::pid()).unwrap();
+        let own = credentials(proc, c"self/status").unwrap();
         sys::close(proc).unwrap();
         // SAFETY: getuid takes nothing and cannot fail.
         assert_eq!(own.users[0], unsafe { libc::getuid() });

@@ -1,7 +1,7 @@
 //! accept(2), accept4(2) and listen(2): where a connection begins to be known.
 
 use super::hook;
-use crate::fds::{self, Role};
+use crate::fds::{self, Forks, Role};
 use crate::{errno, gate, real};
 use engine::engine as core;
 use engine::sys::{socket, Fd};
@@ -46,13 +46,13 @@ pub(super) fn find() {
 }
 
 /// `forks` were counted before the call.
-pub(super) fn after_accept(listener: Fd, accepted: Fd, forks: u32) {
+pub(super) fn after_accept(listener: Fd, accepted: Fd, forks: Forks) {
     if accepted >= 0 && gate::is_open() {
         errno::kept(|| note(listener, accepted, forks));
     }
 }
 
-fn note(listener: Fd, accepted: Fd, forks: u32) {
+fn note(listener: Fd, accepted: Fd, forks: Forks) {
     if listens_for_tcp(listener) {
         fds::born_after(forks, accepted, Role::Accepted);
         // The channel is made now: a server at its descriptor limit could not make it later.
