@@ -330,6 +330,14 @@ static void answer_by_a_duplicate(struct line *parent, void *argument)
 static void be_first_in_a_process_namespace(void)
 {
     require(unshare(CLONE_NEWPID) == 0);
+    const pid_t first = fork();
+
+    require(first >= 0);
+    if (first > 0) {
+        require_exits_cleanly(first);
+        _exit(EXIT_SUCCESS);
+    }
+    bound_lifetime();
 }
 
 /* In the /proc there is, the child's number is another process's. */
@@ -358,10 +366,11 @@ static void only_child_keeps_its_duplicate_where_proc_is_anothers(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest traps[] = {
-        trap(whoever_holds_it_is_heard),
         trap(only_child_without_privilege_lingers),
         trap(only_child_in_another_root_lingers),
         trap(only_child_keeps_its_duplicate_where_proc_is_anothers),
+        /* Last: a process that has sent a duplicate knows of nobody any more that he is alone. */
+        trap(whoever_holds_it_is_heard),
     };
 
     if (argc == 3) {
