@@ -17,25 +17,10 @@ use crate::server::{find_program, Preload};
 use crate::settings;
 use crate::trace::{self, Comparison, Trace};
 
-/// Calls that have numbers of processes among their arguments or as their result.
-const NAME_PROCESSES: [&str; 14] = [
-    "clone",
-    "clone3",
-    "fork",
-    "vfork",
-    "wait4",
-    "waitid",
-    "getpid",
-    "getppid",
-    "gettid",
-    "getpgrp",
-    "kill",
-    "tgkill",
-    "set_tid_address",
-    "setpgid",
-];
+/// Calls that make a process or a thread.
+const MAKE_PROCESSES: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 
-/// The processes of one run, and their threads, in the order in which they were made.
+/// The processes of one run, and their threads: each is followed by those it made, in the order in which it made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyTrace {
     processes: Vec<Vec<String>>,
@@ -77,11 +62,12 @@ impl FamilyTrace {
     }
 
     fn parse(texts: &BTreeMap<u32, String>) -> Self {
-        let pids: Vec<_> = texts.keys().map(u32::to_string).collect();
-        let process = |(pid, text): (&u32, &String)| {
+        let order = in_order(texts);
+        let pids: Vec<_> = order.iter().map(u32::to_string).collect();
+        let process = |pid: &u32| {
             let mut calls = Vec::new();
-            for line in text.lines().filter(|line| is_a_call(line)) {
-                let mut call = comparable(line, *pid, &pids);
+            for line in texts[pid].lines().filter(|line| is_a_call(line)) {
+                let mut call = comparable(line, &pids);
                 trace::forget_random(&mut call, &calls);
                 if trace::name(&call) != "brk" {
                     calls.push(call);
@@ -89,7 +75,7 @@ impl FamilyTrace {
             }
             calls
         };
-        Self { processes: texts.iter().map(process).collect() }
+        Self { processes: order.iter().map(process).collect() }
     }
 
     /// Leaves out what depends on which thread comes first.
@@ -151,12 +137,33 @@ fn is_exec(call: &str) -> bool {
     trace::name(call) == "execve" && call.ends_with("= 0")
 }
 
-fn comparable(line: &str, pid: u32, pids: &[String]) -> String {
-    let call = trace::comparable(line, &pid.to_string());
+/// The kernel begins with small numbers again after the largest, so what is younger may have the smaller one.
+fn in_order(texts: &BTreeMap<u32, String>) -> Vec<u32> {
+    let made: BTreeMap<_, Vec<_>> = texts.iter().map(|(pid, text)| (*pid, made_by(text))).collect();
+    let has_no_maker = |pid: &&u32| !made.values().flatten().any(|child| child == *pid);
+    let mut next: Vec<_> = texts.keys().rev().filter(has_no_maker).copied().collect();
+    let mut order = Vec::new();
+    while let Some(pid) = next.pop() {
+        let is_new = |child: &&u32| texts.contains_key(child) && !order.contains(*child);
+        next.extend(made[&pid].iter().rev().filter(is_new));
+        order.push(pid);
+    }
+    order
+}
+
+/// What the calls of one process say they made.
+fn made_by(text: &str) -> Vec<u32> {
+    let makes = |line: &&str| MAKE_PROCESSES.contains(&trace::name(line));
+    let result = |line: &str| line.rsplit_once("= ")?.1.trim().parse().ok();
+    text.lines().filter(makes).filter_map(result).collect()
+}
+
+fn comparable(line: &str, pids: &[String]) -> String {
+    let call = trace::comparable(line);
     match trace::name(&call) {
         // The first one's is strace.
         "getppid" => "getppid".to_owned(),
-        name if NAME_PROCESSES.contains(&name) => without_processes(&without_thread_number(&call), pids),
+        name if trace::names_processes(name) => without_processes(&without_thread_number(&call), pids),
         _ => without_count_of_variables(&call),
     }
 }
@@ -220,6 +227,22 @@ mod tests {
         let other = family(&[(5, &["vfork() = 9", "wait4(9, NULL, 0, NULL) = 9"]), (9, &["getpid() = 9"])]);
         assert_eq!(one, other);
         assert_eq!(one.processes(), 2);
+    }
+
+    #[test]
+    fn numbers_begin_again_after_the_largest() {
+        let parent = ["vfork() = 32767", "vfork() = 301"];
+        let wrapped = family(&[(32766, &parent), (32767, &["getpid() = 32767"]), (301, &["close(3) = 0"])]);
+        let parent = ["vfork() = 6", "vfork() = 7"];
+        let other = family(&[(5, &parent), (6, &["getpid() = 6"]), (7, &["close(3) = 0"])]);
+        assert_eq!(wrapped, other);
+        assert_eq!(wrapped.processes(), 3);
+    }
+
+    #[test]
+    fn a_result_that_happens_to_be_a_number_of_a_process_is_a_result() {
+        let reads = |pid: u32| family(&[(pid, &["read(3) = 832", "getpid() = 9"])]);
+        assert_eq!(reads(832), reads(7));
     }
 
     #[test]

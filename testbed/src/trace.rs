@@ -13,6 +13,24 @@ use crate::settings;
 /// What is different in every run of one and the same program.
 const NEVER_THE_SAME: [&str; 6] = ["getrandom", "sysinfo", "clock_gettime", "getrusage", "statfs", "fstatfs"];
 
+/// Calls that have numbers of processes among their arguments or as their result.
+const NAME_PROCESSES: [&str; 14] = [
+    "clone",
+    "clone3",
+    "fork",
+    "vfork",
+    "wait4",
+    "waitid",
+    "getpid",
+    "getppid",
+    "gettid",
+    "getpgrp",
+    "kill",
+    "tgkill",
+    "set_tid_address",
+    "setpgid",
+];
+
 /// What the shim's constructor asks last, before anything of the program's own runs: whether descriptor 0 is a
 /// connection, as under inetd.
 const LAST_AT_START: &str = "getsockopt(0, SOL_TCP, TCP_INFO";
@@ -86,7 +104,11 @@ impl Trace {
             if *only.get_or_insert(pid) != pid {
                 bail!("a second thread or process: {line:?}");
             }
-            let mut call = comparable(call, pid);
+            let mut call = comparable(call);
+            if names_processes(name(&call)) {
+                let words = call.split(' ').map(|word| if word == pid { "PID" } else { word });
+                call = words.collect::<Vec<_>>().join(" ");
+            }
             if name(&call) == "brk" {
                 continue;
             }
@@ -156,16 +178,18 @@ pub(crate) fn forget_random(call: &mut String, before: &[String]) {
     }
 }
 
-/// The call without what differs between any two runs.
-pub(crate) fn comparable(call: &str, pid: &str) -> String {
+/// Whether a number in it may be a process's.
+pub(crate) fn names_processes(name: &str) -> bool {
+    NAME_PROCESSES.contains(&name)
+}
+
+/// The call without what differs between any two runs, but for the numbers of processes.
+pub(crate) fn comparable(call: &str) -> String {
     let call = call.trim_start();
     if NEVER_THE_SAME.contains(&name(call)) {
         return name(call).to_owned();
     }
-    let words = call.split_ascii_whitespace().map(|word| {
-        let word = if word == pid { "PID".to_owned() } else { word.to_owned() };
-        without_addresses(&word)
-    });
+    let words = call.split_ascii_whitespace().map(without_addresses);
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -192,6 +216,11 @@ mod tests {
     fn what_differs_between_any_two_runs_is_left_out() {
         let calls = trace(&["mmap(0x55d0a1)   = 0x55d0a2", "getpid() = 77", "sysinfo({uptime=1}) = 0"]).calls;
         assert_eq!(calls, ["mmap(ADDRESS) = ADDRESS", "getpid() = PID", "sysinfo"]);
+    }
+
+    #[test]
+    fn a_length_that_happens_to_be_the_number_of_the_process_stays() {
+        assert_eq!(trace(&["read(3, 832) = 77"]).calls, ["read(3, 832) = 77"]);
     }
 
     #[test]
