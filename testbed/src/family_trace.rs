@@ -163,7 +163,11 @@ fn comparable(line: &str, pids: &[String]) -> String {
     match trace::name(&call) {
         // The first one's is strace.
         "getppid" => "getppid".to_owned(),
-        name if trace::names_processes(name) => without_processes(&without_thread_number(&call), pids),
+        name if MAKE_PROCESSES.contains(&name) => {
+            let (made, number) = call.rsplit_once("= ").unwrap_or((&call, ""));
+            format!("{}= {}", without_thread_number(made), without_processes(number, pids))
+        }
+        name if trace::names_processes(name) => without_processes(&call, pids),
         _ => without_count_of_variables(&call),
     }
 }
@@ -240,9 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_happens_to_be_a_number_of_a_process_is_a_result() {
+    fn a_length_that_happens_to_be_a_number_of_a_process_stays() {
         let reads = |pid: u32| family(&[(pid, &["read(3) = 832", "getpid() = 9"])]);
         assert_eq!(reads(832), reads(7));
+        let thread = |pid: u32| {
+            let made = format!("clone3({{}} => {{parent_tid=[{pid}]}}, 88) = {pid}");
+            family(&[(3, &[&made]), (pid, &["gettid()"])])
+        };
+        assert_eq!(thread(88), thread(7));
     }
 
     #[test]
