@@ -55,7 +55,12 @@ void let_30ms_of_network_delay_pass(void)
     pause_ms(30);
 }
 
+void let_20ms_of_preemption_pass(void)
+{
+    pause_ms(20);
+}
+
 void leave_time_for_a_wrong_shutdown(void)
 {
-    pause_ms(60);
+    pause_ms(100);
 }

@@ -20,6 +20,9 @@ bool becomes_true(bool (*condition)(void *argument), void *argument, int timeout
 /* The subject of trap 1: bytes that were still travelling when the server closed. */
 void let_30ms_of_network_delay_pass(void);
 
+/* A thread between two calls is kept from its processor, or waits for a lock. */
+void let_20ms_of_preemption_pass(void);
+
 /* What must NOT happen has no event to wait for. Called after the last event that
  * could cause it, so that a late and wrong action has had time to happen. */
 void leave_time_for_a_wrong_shutdown(void);

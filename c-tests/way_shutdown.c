@@ -1,6 +1,6 @@
 /* shutdown(2) of both halves: a way of letting go, and a way of waking another thread.
- * Under the shim the read half is shut a few milliseconds later, so that a close() which
- * follows can linger; who waits to read must wake all the same. */
+ * Under the shim the read half is shut a moment later, so that a close() which follows can
+ * linger; who waits to read must wake all the same. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "deadline.h"
 #include "departure.h"
 #include "expectation.h"
@@ -40,6 +41,62 @@ static const struct departure departures[] = {
     {"SHUT_RDWR twice, close()", shut_twice_and_close, NULL},
     {"SHUT_WR, SHUT_RDWR, close()", shut_output_then_both_and_close, NULL},
 };
+
+/* A thread that was preempted between the two, or had to wait for its interpreter. */
+static void closing_a_moment_later_lingers_too(void **state)
+{
+    enum { AT_MOST_MS = 40, TRIES = 100 };
+
+    (void)state;
+    for (int i = 0; i < TRIES; i++) {
+        const struct pair pair = pair_open(FAMILY_IPV4);
+        const struct netcounters before = netcounters_now();
+
+        send_response(pair.server);
+        const int64_t start = now_ms();
+
+        require(shutdown(pair.server, SHUT_RDWR) == 0);
+        let_20ms_of_preemption_pass();
+        require(close(pair.server) == 0);
+        const int64_t gap = now_ms() - start;
+
+        if (gap <= AT_MOST_MS) {
+            require_context("%s mode, closed %lld ms later", test_mode_name(), (long long)gap);
+            prove_fate(plain_close(), pair.client, &before);
+            return;
+        }
+        require(close(pair.client) == 0);
+    }
+    fail_msg("20 ms never were less than %d in %d tries", AT_MOST_MS, TRIES);
+}
+
+static void wait_for_hang_up(struct line *parent, void *argument)
+{
+    const struct pair *pair = argument;
+    char byte;
+
+    require(close(pair->client) == 0);
+    line_tell(parent, 'w');
+    require(recv(pair->server, &byte, 1, 0) == 0);
+    require(wait_for(pair->server, POLLIN, GENEROUS_MS) & POLLHUP);
+}
+
+/* Both halves are everybody's, unlike the number that is closed. */
+static void shutdown_before_a_close_shuts_for_another_holder(void **state)
+{
+    struct pair pair = pair_open(FAMILY_IPV4);
+    struct child child;
+
+    (void)state;
+    child_start(&child, wait_for_hang_up, &pair);
+    line_await(&child.line, 'w');
+    require(shutdown(pair.server, SHUT_RDWR) == 0);
+    require(close(pair.server) == 0);
+    child_reap(&child);
+    require(wait_for(pair.client, POLLRDHUP, GENEROUS_MS) & POLLRDHUP);
+    require(close(pair.client) == 0);
+    require_nothing_lingers();
+}
 
 struct waiter {
     struct blocker blocker;
@@ -284,6 +341,8 @@ int main(void)
         departure_trap(&departures[0]),
         departure_trap(&departures[1]),
         departure_trap(&departures[2]),
+        trap(closing_a_moment_later_lingers_too),
+        trap(shutdown_before_a_close_shuts_for_another_holder),
         wait_trap(&waits[0]),
         wait_trap(&waits[1]),
         wait_trap(&waits[2]),

@@ -200,8 +200,8 @@ fn search_later(
     }
 }
 
-/// Shuts the read half of `fd` in a few milliseconds, unless its close comes first: then it lingers as if the read
-/// half had never been shut. False where that cannot be had; nothing was done then.
+/// Shuts the read half of `fd` in a moment, unless its close comes first: then it lingers as if the read half had never been
+/// shut. False where that cannot be had; nothing was done then.
 pub fn shut_read_later(fd: Fd, caller: Caller) -> bool {
     let request = Request { deadline: Deadline::Default, task: Task::ShutRead, report: None };
     engine::ready(caller) && engine::hand_over(fd, request)

@@ -33,6 +33,8 @@ pub(super) struct Collecting {
     /// Whether the channel is in the epoll set.
     listening: bool,
     ripe: Ripe,
+    /// Whether something that was sent before the last look may still be there.
+    pub(super) more: bool,
     /// The seat of a thread that is being started.
     recruit: Option<shards::Seat>,
     recruit_after_ms: u64,
@@ -50,6 +52,7 @@ impl Collecting {
         Collecting {
             listening: false,
             ripe: Ripe::NONE,
+            more: false,
             recruit: None,
             recruit_after_ms: 0,
             failures: 0,
@@ -99,6 +102,7 @@ impl Reaper {
         let mut ripe = self.collecting.ripe;
         let more = ripe.collect(&handover::PACE, |most| self.receive_up_to(most));
         self.collecting.ripe = ripe;
+        self.collecting.more = more;
         more
     }
 

@@ -126,7 +126,7 @@ impl Reaper {
 
     /// Shuts the read halves whose moment has passed.
     pub(super) fn shut_what_is_due(&mut self) {
-        self.shutting.shut_what_is_due(self.now);
+        self.shutting.shut_what_is_due(self.now, self.collecting.more);
     }
 
     /// Closes what it can in a moment: the thread is about to end, and its table with it.
@@ -140,8 +140,8 @@ impl Reaper {
                 &drain.unwrap_or_else(|| Drain::new(self.now, Deadline::Default, 0, &self.limits)),
             );
         }
-        self.shutting.shut_what_is_due(u64::MAX);
         self.drop_suspects();
+        self.shutting.shut_all();
         (0..self.order.len()).for_each(|_| shards::leaves());
     }
 
@@ -357,6 +357,7 @@ impl Reaper {
 
     /// Somebody else holds it, or nobody can tell.
     pub(super) fn drop_as_shared(&mut self, fd: Fd) {
+        self.shutting.shut(fd);
         // Where nobody can tell this may be the last close after all, and the other connections must not wait for it.
         if holders::blind() && socket::linger_seconds(fd).is_ok_and(|seconds| seconds > Some(0)) {
             let _ = socket::clear_linger(fd);

@@ -114,6 +114,7 @@ impl Reaper {
         let Ok(identity) = sys::identity(fd) else {
             return self.drop_as_shared(fd);
         };
+        self.shutting.hold(fd);
         let patience_ms = self.now + holders::PATIENCE_MS;
         let suspect = Suspect { fd, inode: identity.inode, suspicion, request, patience_ms };
         if self.suspects.waiting.iter().all(Option::is_some) {
@@ -155,6 +156,7 @@ impl Reaper {
 
     /// Proven to be the last holder: what close(2) would have become in the caller, had that been known there.
     fn linger_as_last_holder(&mut self, fd: Fd, request: Request) {
+        self.shutting.forget(fd);
         let observed = closing::observe(fd);
         match verdict::decide(&observed, config::when()) {
             Verdict::Close(_) => {
@@ -167,7 +169,6 @@ impl Reaper {
                     let _ = socket::clear_linger(fd);
                 }
                 let _ = socket::shut_write(fd);
-                self.shutting.forget(fd);
                 self.linger(fd, request, Input::Unknown, 0);
             }
         }

@@ -9,7 +9,7 @@ use libc::c_int;
 
 // *Contract:* SHUT_RDWR sends FIN, and wakes whoever waits to read, with EOF.
 // *Why hooked:* followed by close(2) it loses what close(2) alone would now save. FIN leaves at once; the read half is shut
-// a few milliseconds later by the drain thread, unless the close comes first and lingers.
+// a moment later by the drain thread, unless the close comes first and lingers.
 // *Passes through when* it is SHUT_RD or SHUT_WR, or no accepted connection, or there is no drain thread.
 // *errno:* of the real call. *Signal safety:* async-signal-safe; no cancellation point.
 redhook::hook! {
