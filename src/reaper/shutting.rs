@@ -8,6 +8,7 @@
 //! **Invariant:** each entry owns one descriptor of the drain thread's table.
 
 use crate::sys::{self, socket, Fd};
+use crate::verdict;
 
 /// How long a read half stays open in a program that closes what it shut: a thread that shuts a connection may be preempted before
 /// it closes it, or wait for a lock of its interpreter (docs/notes/shutdown.md).
@@ -73,6 +74,9 @@ impl Shutting {
             let _ = sys::close(fd);
             return;
         }
+        if self.len() == self.entries.len() {
+            self.end_all(&|entry| !peer_may_send(entry));
+        }
         match self.entries.iter_mut().find(|entry| entry.is_none()) {
             Some(place) => {
                 let until = Until::Moment(now_ms + self.delay_ms);
@@ -113,19 +117,19 @@ impl Shutting {
         self.entries.iter_mut().find(|entry| entry.is_some_and(|entry| entry.inode == identity.inode))
     }
 
-    /// Shuts what is due; how many those were. Where closes may be `waiting` that were made before, it is given until they have been
-    /// received.
-    pub(super) fn shut_what_is_due(&mut self, now_ms: u64, waiting: bool) -> usize {
+    /// Shuts what is due. Where closes may be `waiting` that were made before, it is given until they have been received.
+    pub(super) fn shut_what_is_due(&mut self, now_ms: u64, waiting: bool) {
         let due = |entry: &Entry| entry.due_ms().is_some_and(|at_ms| at_ms <= now_ms);
         let must_wait = |entry: &Entry| waiting && entry.until != Until::NextTurn;
-        let count = self.end_all(&|entry| due(entry) && !must_wait(entry));
+        // Where the peer has nothing more to say its close need not have come here, and nobody waits for anything but for it.
+        if self.entries.iter().flatten().any(|entry| due(entry) && !must_wait(entry) && peer_may_send(entry))
+        {
+            self.delay_ms = BRIEF_MS;
+        }
+        self.end_all(&|entry| due(entry) && !must_wait(entry));
         for entry in self.entries.iter_mut().flatten().filter(|entry| due(entry)) {
             entry.until = Until::NextTurn;
         }
-        if count > 0 {
-            self.delay_ms = BRIEF_MS;
-        }
-        count
     }
 
     /// Shuts them all.
@@ -133,21 +137,22 @@ impl Shutting {
         self.end_all(&|_| true);
     }
 
-    fn end_all(&mut self, these: &dyn Fn(&Entry) -> bool) -> usize {
-        let mut count = 0;
+    fn end_all(&mut self, these: &dyn Fn(&Entry) -> bool) {
         for place in &mut self.entries {
             if let Some(entry) = place.take_if(|entry| these(entry)) {
                 end(entry.fd);
-                count += 1;
             }
         }
-        count
     }
 
     /// When the next one is due.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.entries.iter().flatten().filter_map(Entry::due_ms).min()
     }
+}
+
+fn peer_may_send(entry: &Entry) -> bool {
+    verdict::by_state(socket::tcp_state(entry.fd).ok()).is_none()
 }
 
 fn end(fd: Fd) {
@@ -192,9 +197,10 @@ mod tests {
             add(&mut shutting, server, 1000);
         }
         let due = 1000 + PATIENT_MS;
-        assert_eq!((shutting.next_ms(), shutting.shut_what_is_due(due - 1, false)), (Some(due), 0));
+        assert_eq!(shutting.next_ms(), Some(due));
+        shutting.shut_what_is_due(due - 1, false);
         assert!(!connections.iter().any(|(server, _)| is_shut(server)));
-        assert_eq!(shutting.shut_what_is_due(due, false), 4);
+        shutting.shut_what_is_due(due, false);
         assert!(connections.iter().all(|(server, _)| is_shut(server)) && shutting.is_empty());
         let (server, _client) = connection();
         add(&mut shutting, &server, 2000);
@@ -206,7 +212,8 @@ mod tests {
         let [(slow, _a), (quick, _b), (next, _c)] = core::array::from_fn(|_| connection());
         let mut shutting = Shutting::new();
         add(&mut shutting, &slow, 0);
-        assert_eq!(shutting.shut_what_is_due(PATIENT_MS, false), 1);
+        shutting.shut_what_is_due(PATIENT_MS, false);
+        assert!(is_shut(&slow));
         add(&mut shutting, &quick, 1000);
         shutting.forget(quick.as_raw_fd());
         assert!(!is_shut(&quick) && shutting.is_empty());
@@ -222,7 +229,8 @@ mod tests {
             add(&mut shutting, connection, 0);
             shutting.hold(connection.as_raw_fd());
         }
-        assert_eq!((shutting.next_ms(), shutting.shut_what_is_due(u64::MAX - 1, false)), (None, 0));
+        shutting.shut_what_is_due(u64::MAX, false);
+        assert_eq!((shutting.len(), shutting.next_ms()), (2, None));
         shutting.forget(last.as_raw_fd());
         shutting.shut(shared.as_raw_fd());
         assert!(!is_shut(&last) && is_shut(&shared) && shutting.is_empty());
@@ -233,9 +241,10 @@ mod tests {
         let [(closed, _a), (open, _b)] = core::array::from_fn(|_| connection());
         let mut shutting = Shutting::new();
         [&closed, &open].iter().for_each(|connection| add(&mut shutting, connection, 0));
-        assert_eq!((shutting.shut_what_is_due(1000, true), shutting.next_ms()), (0, Some(0)));
+        shutting.shut_what_is_due(1000, true);
+        assert_eq!((shutting.len(), shutting.next_ms()), (2, Some(0)));
         shutting.forget(closed.as_raw_fd());
-        assert_eq!(shutting.shut_what_is_due(1000, true), 1);
+        shutting.shut_what_is_due(1000, true);
         assert!(!is_shut(&closed) && is_shut(&open) && shutting.is_empty());
     }
 
@@ -249,6 +258,36 @@ mod tests {
         assert_eq!((shutting.len(), shutting.next_ms()), (1, Some(PATIENT_MS)));
         shutting.shut_all();
         assert!(is_shut(&server));
+    }
+
+    #[test]
+    fn a_peer_that_has_finished_says_nothing_about_the_program() {
+        let [(server, client), (next, _b)] = core::array::from_fn(|_| connection());
+        let mut shutting = Shutting::new();
+        add(&mut shutting, &server, 0);
+        drop(client);
+        while !is_shut(&server) {
+            std::thread::yield_now();
+        }
+        shutting.shut_what_is_due(PATIENT_MS, false);
+        assert!(shutting.is_empty());
+        add(&mut shutting, &next, 1000);
+        assert_eq!(shutting.next_ms(), Some(1000 + PATIENT_MS));
+    }
+
+    #[test]
+    fn who_has_finished_makes_room() {
+        let mut shutting = Shutting::new();
+        let connections: Vec<_> = (0..shutting.entries.len()).map(|_| connection()).collect();
+        connections.iter().for_each(|(server, _client)| add(&mut shutting, server, 0));
+        let [finished, ..] = &connections[..] else { unreachable!() };
+        finished.1.shutdown(std::net::Shutdown::Write).unwrap();
+        while !is_shut(&finished.0) {
+            std::thread::yield_now();
+        }
+        let (next, _client) = connection();
+        add(&mut shutting, &next, 0);
+        assert!(!is_shut(&next) && shutting.len() == connections.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{errno, gate};
 use engine::closing;
 use engine::engine::{self as core, Caller};
 use engine::sys::{socket, Fd};
+use engine::verdict;
 use libc::c_int;
 
 // *Contract:* SHUT_RDWR sends FIN, and wakes whoever waits to read, with EOF.
@@ -39,10 +40,7 @@ fn worth_it(fd: Fd) -> bool {
         && matches!(fds::facts(fd).role(), Role::Accepted | Role::Received)
         && core::owned()
         // Nobody can be sending to a connection that is over.
-        && socket::tcp_state(fd).is_ok_and(|state| {
-            use socket::TcpState::{Established, FinWait1, FinWait2, SynReceived};
-            matches!(state, Established | SynReceived | FinWait1 | FinWait2)
-        })
+        && verdict::by_state(socket::tcp_state(fd).ok()).is_none()
 }
 
 pub(super) fn find() {
