@@ -23,7 +23,7 @@ use crate::sys::{self, process, Errno, Fd};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use proc::{each_number, has_ended, is_ours, socket_inode, socket_of, threads_of, Path};
 use relation::{note_power, unreadable};
-use visited::{Numbers, Visit, Visited};
+use visited::{Effort, Numbers, Visit, Visited};
 
 /// How many sockets one pass looks for.
 pub const BATCH: usize = 64;
@@ -44,6 +44,9 @@ pub const PATIENCE_MS: u64 = 1000;
 
 /// How often a look is repeated that may have been crossed by a new reference.
 const LOOKS: u32 = 4;
+/// How many numbers of descriptor tables are read in one look: in a tenth of a second or two, for which the drain thread does nothing
+/// else. With more there is doubt.
+const NUMBERS: usize = 1 << 17;
 /// How often /proc is listed in one look until there is nobody new in it.
 const LISTINGS: u32 = 16;
 
@@ -168,15 +171,16 @@ fn find_in(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<(
             Found::Nobody
         };
     }
+    let mut effort = Effort::new(NUMBERS);
     if ours {
-        look_for_the_last(proc, own, searches);
+        look_for_the_last(proc, own, searches, &mut effort);
     }
     for _ in 0..LOOKS {
         let before = family::references_made();
         if searches.iter().all(|s| s.found != Found::Nobody) {
             break;
         }
-        pass(proc, searches, room)?;
+        pass(proc, searches, room, &mut effort)?;
         somebody_has(searches, &|s| family::travels(s.inode));
         if family::references_made() == before {
             break;
@@ -193,14 +197,14 @@ pub fn parent_has_departed(inode: u64, share: Share) -> bool {
 }
 
 /// A child that alone has a connection now has to look nowhere but in its own table.
-fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search]) {
+fn look_for_the_last(proc: Fd, own: i32, searches: &mut [Search], effort: &mut Effort) {
     let alone = |search: &Search| {
         let share = search.suspicion.share;
         parent_has_departed(search.inode, share) && engine::shared_so(share)
     };
     let before = family::references_made();
     if searches.iter().any(|s| s.found == Found::Nobody && alone(s)) {
-        let looked = look_into(proc, own, true, searches);
+        let looked = look_into(proc, own, true, searches, effort);
         if looked.is_ok() && family::references_made() == before {
             settle(searches, Found::NobodyCan, &alone);
         }
@@ -216,13 +220,13 @@ pub fn family_begins() {
 ///
 /// Whoever holds a socket that nobody had when he was looked into has it from a process that was not looked into yet when it
 /// handed it on, by fork(2). So where one listing of all processes has nobody new, nobody holds it.
-fn pass(proc: Fd, searches: &mut [Search], room: &mut [u32]) -> sys::Result<()> {
+fn pass(proc: Fd, searches: &mut [Search], room: &mut [u32], effort: &mut Effort) -> sys::Result<()> {
     // Where other users' processes are hidden (hidepid=2) their tables cannot be told from no tables.
     let first = sys::open_at(proc, c"1", libc::O_PATH)?;
     let _ = sys::close(first);
     let mut visited = Visited::none(room);
     for _ in 0..LISTINGS {
-        if !visit_the_new(proc, searches, &mut visited)? {
+        if !visit_the_new(proc, searches, &mut visited, effort)? {
             return Ok(());
         }
     }
@@ -242,29 +246,35 @@ fn settle(searches: &mut [Search], found: Found, is_true: &dyn Fn(&Search) -> bo
 }
 
 /// Whether there was anybody to look into.
-fn visit_the_new(proc: Fd, searches: &mut [Search], visited: &mut Visited<'_>) -> sys::Result<bool> {
+fn visit_the_new(
+    proc: Fd,
+    searches: &mut [Search],
+    visited: &mut Visited<'_>,
+    effort: &mut Effort,
+) -> sys::Result<bool> {
     let own = process::pid();
     let mut anybody_new = false;
-    let mut failure = Ok(());
     each_entry(proc, &Path::new(format_args!(".")), &mut |_, pid| {
-        let Ok(pid) = i32::try_from(pid) else { return };
+        let Ok(pid) = i32::try_from(pid) else { return Ok(()) };
         if searches.iter().all(|s| s.found != Found::Nobody) {
-            return;
+            return Ok(());
         }
         match visited.note(pid.unsigned_abs()) {
             Visit::First => anybody_new = true,
-            Visit::Again => return,
-            Visit::Unnoted => return failure = Err(Errno(libc::ENOBUFS)),
+            Visit::Again => return Ok(()),
+            Visit::Unnoted => return Err(Errno(libc::ENOBUFS)),
         }
-        match look_into(proc, pid, pid == own, searches) {
-            Ok(()) => {}
-            Err(e) if pid == own => failure = Err(e),
-            Err(e) if has_ended(e) => {}
-            Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => guess(proc, pid, own, searches),
-            Err(e) => failure = Err(e),
+        match look_into(proc, pid, pid == own, searches, effort) {
+            Err(e) if pid == own => Err(e),
+            Err(e) if has_ended(e) => Ok(()),
+            Err(e) if e.is(libc::EACCES) || e.is(libc::EPERM) => {
+                guess(proc, pid, own, searches);
+                Ok(())
+            }
+            looked => looked,
         }
     })?;
-    failure.map(|()| anybody_new)
+    Ok(anybody_new)
 }
 
 /// Where a table cannot be read.
@@ -283,9 +293,9 @@ fn guess(proc: Fd, pid: i32, own: i32, searches: &mut [Search]) {
 ///
 /// A process whose first thread has ended while others live shows an empty table, or none. Its own drain threads have tables, too,
 /// so that for this process there is doubt then; of another one all threads are looked at.
-fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Result<()> {
+fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search], effort: &mut Effort) -> sys::Result<()> {
     let path = Path::new(format_args!("{pid}/fd"));
-    let looked = look_into_table(proc, &path, own, searches);
+    let looked = look_into_table(proc, &path, own, searches, effort);
     let seen = match looked {
         Ok(any) => any,
         Err(e) if has_ended(e) => false,
@@ -308,7 +318,8 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
         return Err(Errno(libc::EACCES));
     }
     for thread in threads.into_iter().take(count).filter(|thread| *thread != pid) {
-        match look_into_table(proc, &Path::new(format_args!("{pid}/task/{thread}/fd")), own, searches) {
+        let path = Path::new(format_args!("{pid}/task/{thread}/fd"));
+        match look_into_table(proc, &path, own, searches, effort) {
             Err(e) if !has_ended(e) => return Err(e),
             _ => {}
         }
@@ -318,23 +329,39 @@ fn look_into(proc: Fd, pid: i32, own: bool, searches: &mut [Search]) -> sys::Res
 
 /// Reads a table, and once more if something was opened or closed meanwhile: it may have been moved to where the reading had
 /// been. Of this process's and its relatives' own moves [`family`] tells. False if it is empty.
-fn look_into_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<bool> {
-    let read = read_table(proc, path, own, searches)?;
+fn look_into_table(
+    proc: Fd,
+    path: &Path,
+    own: bool,
+    searches: &mut [Search],
+    effort: &mut Effort,
+) -> sys::Result<bool> {
+    let read = read_table(proc, path, own, searches, effort)?;
     if read == Numbers::default() || own {
         return Ok(read != Numbers::default());
     }
     let mut now = Numbers::default();
-    each_entry(proc, path, &mut |_, number| now.add(number))?;
+    each_entry(proc, path, &mut |_, number| {
+        now.add(number);
+        Ok(())
+    })?;
     if now != read {
-        read_table(proc, path, own, searches)?;
+        read_table(proc, path, own, searches, effort)?;
     }
     Ok(true)
 }
 
-fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys::Result<Numbers> {
+fn read_table(
+    proc: Fd,
+    path: &Path,
+    own: bool,
+    searches: &mut [Search],
+    effort: &mut Effort,
+) -> sys::Result<Numbers> {
     let mut numbers = Numbers::default();
     let mut unreadable = Ok(());
     each_entry(proc, path, &mut |directory, number| {
+        effort.read_one()?;
         numbers.add(number);
         let name = Path::new(format_args!("{number}"));
         let mut link = [0u8; 64];
@@ -347,12 +374,13 @@ fn read_table(proc: Fd, path: &Path, own: bool, searches: &mut [Search]) -> sys:
             Err(e) if e.is(libc::ENOENT) => {}
             Err(e) => unreadable = Err(e),
         }
+        Ok(())
     })?;
     unreadable.map(|()| numbers)
 }
 
-/// Calls `visit` with every entry of a directory whose name is a number, and with the open directory.
-fn each_entry(proc: Fd, path: &Path, visit: &mut dyn FnMut(Fd, u64)) -> sys::Result<()> {
+/// Calls `visit` with every entry of a directory whose name is a number, and with the open directory, until it fails.
+fn each_entry(proc: Fd, path: &Path, visit: &mut dyn FnMut(Fd, u64) -> sys::Result<()>) -> sys::Result<()> {
     let directory = sys::open_at(proc, path.as_c_str(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let listed = each_number(directory, &mut |number| visit(directory, number));
     let _ = sys::close(directory);

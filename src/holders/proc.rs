@@ -76,6 +76,7 @@ pub(super) fn threads_of(proc: Fd, pid: i32, threads: &mut [i32]) -> sys::Result
             *place = i32::try_from(number).unwrap_or(0);
         }
         count += 1;
+        Ok(())
     });
     let _ = sys::close(directory);
     listed.map(|()| count)
@@ -109,8 +110,8 @@ pub fn other_threads(kept: Option<Fd>, ours: &dyn Fn(i32) -> bool) -> sys::Resul
     Ok(threads.into_iter().take(count).filter(|thread| !ours(*thread)).count())
 }
 
-/// Calls `visit` with every entry of an open directory whose name is a number.
-pub(super) fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Result<()> {
+/// Calls `visit` with every entry of an open directory whose name is a number, until it fails.
+pub(super) fn each_number(directory: Fd, visit: &mut dyn FnMut(u64) -> sys::Result<()>) -> sys::Result<()> {
     let mut buffer = [0u8; 4096];
     loop {
         let length = sys::directory_entries(directory, &mut buffer)?;
@@ -123,7 +124,7 @@ pub(super) fn each_number(directory: Fd, visit: &mut dyn FnMut(u64)) -> sys::Res
             let record = usize::from(u16::from_ne_bytes([low, high]));
             let name = rest.get(19..record).unwrap_or(&[]);
             if let Some(number) = name.split(|b| *b == 0).next().and_then(decimal) {
-                visit(number);
+                visit(number)?;
             }
             rest = rest.get(record.max(19)..).unwrap_or(&[]);
         }

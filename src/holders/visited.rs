@@ -1,4 +1,6 @@
-//! What one look has been to: processes, and the numbers of a descriptor table.
+//! What one look has been to: processes, and the numbers of a descriptor table; and how much more it may read.
+
+use crate::sys::{self, Errno};
 
 /// A set of numbers, of which only can be said whether it is another one: how many there are, their sum, and the sum of
 /// their squares. Sets that differ by one or two numbers each, which is what a move makes, are always told apart.
@@ -15,6 +17,21 @@ impl Numbers {
         self.count = self.count.wrapping_add(1);
         self.sum = self.sum.wrapping_add(number);
         self.squares = self.squares.wrapping_add(number.wrapping_mul(number));
+    }
+}
+
+/// How many numbers of descriptor tables a look may still read.
+pub(super) struct Effort(usize);
+
+impl Effort {
+    pub(super) fn new(numbers: usize) -> Effort {
+        Effort(numbers)
+    }
+
+    /// ENOBUFS where it is used up.
+    pub(super) fn read_one(&mut self) -> sys::Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or(Errno(libc::ENOBUFS))?;
+        Ok(())
     }
 }
 

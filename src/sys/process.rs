@@ -40,9 +40,18 @@ pub fn started_by_ordinary_user() -> Option<u32> {
 
 /// Milliseconds of the monotonic clock. Straight from the kernel: a preloaded libfaketime does not reach it.
 pub fn now_ms() -> u64 {
+    clock_ms(libc::CLOCK_MONOTONIC)
+}
+
+/// Milliseconds of processor time that the calling thread has used.
+pub fn used_ms() -> u64 {
+    clock_ms(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_ms(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel fills the structure.
-    let _ = unsafe { call!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &mut time as *mut libc::timespec) };
+    let _ = unsafe { call!(SYS_clock_gettime, clock, &mut time as *mut libc::timespec) };
     (time.tv_sec as u64).saturating_mul(1000).saturating_add(time.tv_nsec as u64 / 1_000_000)
 }
 
