@@ -29,8 +29,8 @@ enum Until {
     Moment(u64),
     /// That moment has passed, but its close may be waiting to be received.
     NextTurn,
-    /// It was closed, and nobody knows yet whether somebody else holds it.
-    Settled,
+    /// It was closed, and whether somebody else holds it is being looked for.
+    Answer,
 }
 
 impl Entry {
@@ -38,7 +38,7 @@ impl Entry {
         match self.until {
             Until::Moment(at_ms) => Some(at_ms),
             Until::NextTurn => Some(0),
-            Until::Settled => None,
+            Until::Answer => None,
         }
     }
 }
@@ -89,7 +89,7 @@ impl Shutting {
     /// The connection `fd` was closed before its read half was shut. Until it is known whether somebody else holds it, it stays open.
     pub(super) fn hold(&mut self, fd: Fd) {
         if let Some(entry) = self.entry_of(fd).and_then(Option::as_mut) {
-            entry.until = Until::Settled;
+            entry.until = Until::Answer;
             self.delay_ms = PATIENT_MS;
         }
     }
