@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Context, Error, Result};
 use linger::publication::{Published, LINK, READ_BYTES};
 
 use crate::{pause, DEADLINE};
@@ -50,14 +50,14 @@ impl Anatomy {
     ///
     /// # Errors
     ///
-    /// If it is gone.
+    /// If it is gone, or one that is not cannot be looked at.
     pub fn family(self) -> Result<Vec<Self>> {
         let mut family = vec![self];
         for thread in self.threads()? {
             // It may have ended by now, and so may its children.
             let children = fs::read_to_string(self.path(&format!("task/{}/children", thread.tid)));
-            for pid in children.unwrap_or_default().split_ascii_whitespace() {
-                family.extend(Self::of(pid.parse()?).family().unwrap_or_default());
+            for pid in unless_gone(children.map_err(Error::from))?.split_ascii_whitespace() {
+                family.extend(unless_gone(Self::of(pid.parse()?).family())?);
             }
         }
         Ok(family)
@@ -286,6 +286,20 @@ impl Anatomy {
     }
 }
 
+/// Nothing of a process or a thread that has ended; of others only what was found.
+fn unless_gone<T: Default>(found: Result<T>) -> Result<T> {
+    match found {
+        Err(error) if is_gone(&error) => Ok(T::default()),
+        found => found,
+    }
+}
+
+/// Its directory is not there any more (`ENOENT`), or was opened and has lost what it is about (`ESRCH`).
+fn is_gone(error: &Error) -> bool {
+    let number = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(number, Some(libc::ENOENT | libc::ESRCH))
+}
+
 /// Whether two threads have one table of descriptors (kcmp(2)). Where that cannot be told, they have not.
 fn share_a_table(one: u32, other: u32) -> bool {
     const KCMP_FILES: libc::c_int = 2;
@@ -331,6 +345,42 @@ mod tests {
         assert!(!share_a_table(child.id(), here));
         drop(child.stdin.take());
         child.wait().expect("wait");
+    }
+
+    #[test]
+    fn only_what_has_ended_is_left_out() {
+        let of = |number| unless_gone::<u8>(Err(io::Error::from_raw_os_error(number).into())).ok();
+        assert_eq!((of(libc::ENOENT), of(libc::ESRCH)), (Some(0), Some(0)));
+        assert_eq!((of(libc::EMFILE), of(libc::EACCES)), (None, None));
+        assert_eq!(unless_gone(Ok(7)).ok(), Some(7));
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        child.wait().expect("wait");
+        assert!(is_gone(&Anatomy::of(child.id()).family().expect_err("it has ended")));
+    }
+
+    #[test]
+    fn a_family_is_those_that_were_started_and_have_not_ended() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "cat; exit"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let here = Anatomy::of(std::process::id());
+        let numbers = |family: Vec<Anatomy>| family.into_iter().map(Anatomy::pid).collect::<Vec<_>>();
+        let started = Instant::now();
+        let family = loop {
+            let family = numbers(Anatomy::of(child.id()).family().expect("family"));
+            if family.len() == 2 || started.elapsed() > DEADLINE {
+                break family;
+            }
+            pause(LOOK_AGAIN, "the kernel does not say when a process has children");
+        };
+        assert!(family.len() == 2 && family[0] == child.id(), "{family:?}");
+        let all = numbers(here.family().expect("family"));
+        assert!(family.iter().all(|pid| all.contains(pid)), "{family:?} in {all:?}");
+        drop(child.stdin.take());
+        child.wait().expect("wait");
+        assert!(!numbers(here.family().expect("family")).contains(&family[0]));
     }
 
     #[test]
