@@ -122,6 +122,12 @@ impl Server {
         self.dir.as_ref().map_or(Path::new("."), TempDir::path)
     }
 
+    /// The last lines of its log files, for messages.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        logs(self.directory())
+    }
+
     /// Lets clients play against the server, waits until all of its connections are over, and says what
     /// the kernel counted meanwhile.
     ///
@@ -137,8 +143,14 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// # Panics
+    ///
+    /// If one of its processes has died of a signal while it ran: a server that starts another one in its place may pass
+    /// every other test.
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            let died: Vec<_> = log_files(self.directory()).filter(|(_, log)| is_about_a_death(log)).collect();
+            assert!(died.is_empty(), "one of its processes died\n{}", logs(self.directory()));
             return;
         }
         if let Some(dir) = self.dir.take() {
@@ -276,18 +288,53 @@ fn make_directory() -> Result<TempDir> {
     Ok(dir)
 }
 
+/// What nginx and PHP, Apache, PostgreSQL, gunicorn, and a shell or HAProxy write when one of theirs died of a signal.
+fn is_about_a_death(log: &str) -> bool {
+    const WORDS: [&str; 5] =
+        ["exited on signal", "exit signal ", "terminated by signal", "was sent SIG", "Segmentation fault"];
+    WORDS.iter().any(|words| log.contains(words))
+}
+
+/// The last lines of the log files.
 fn logs(dir: &Path) -> String {
     let mut text = String::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            let log = fs::read(&path).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log);
-            let skipped = log.lines().count().saturating_sub(LAST_LINES);
-            for line in log.lines().skip(skipped) {
-                text.push_str(&format!("{}: {line}\n", entry.file_name().to_string_lossy()));
-            }
+    for (name, log) in log_files(dir) {
+        let skipped = log.lines().count().saturating_sub(LAST_LINES);
+        for line in log.lines().skip(skipped) {
+            text.push_str(&format!("{name}: {line}\n"));
         }
     }
     text
+}
+
+/// The names of the log files, and what is in them.
+fn log_files(dir: &Path) -> impl Iterator<Item = (String, String)> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log")).map(|file| {
+        let log = fs::read(file.path()).unwrap_or_default();
+        (file.file_name().to_string_lossy().into_owned(), String::from_utf8_lossy(&log).into_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_death_of_a_signal_is_known_from_the_log() {
+        for death in [
+            "[alert] 9481#9481: worker process 9482 exited on signal 11 (core dumped)",
+            "WARNING: [pool www] child 812 exited on signal 9 (SIGKILL) after 1.2 seconds from start",
+            "[core:notice] [pid 1] AH00052: child pid 77 exit signal Segmentation fault (11)",
+            "LOG:  server process (PID 77) was terminated by signal 11: Segmentation fault",
+            "[ERROR] Worker (pid:77) was sent SIGSEGV!",
+        ] {
+            assert!(is_about_a_death(&format!("started\n{death}\ngoes on\n")), "{death}");
+        }
+        for other in
+            ["", "[notice] signal 15 (SIGTERM) received, exiting", "worker process 77 exited with code 0"]
+        {
+            assert!(!is_about_a_death(other), "{other}");
+        }
+    }
 }

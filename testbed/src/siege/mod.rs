@@ -21,8 +21,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 
+use crate::anatomy::Anatomy;
 use crate::pause;
 use crate::server::{find_program, Preload, Program, Recipe, Server};
 use crate::soak::Sample;
@@ -129,9 +130,10 @@ pub struct Siege {
 /// If the server or the attackers cannot be started or watched.
 pub fn lay(plan: &Plan<'_>) -> Result<Siege> {
     let server = Server::start_with(&Program::Recipe(NGINX), plan.preload, plan.settings)?;
-    // The first close starts the drain thread, which the memory before the attack is to include.
-    let _ = Service::of(server.address(), Duration::from_millis(50));
-    let before = Sample::take(&server)?;
+    // The first close starts the drain thread, which the memory before the attack is to include, as well as the worker.
+    let first = Service::of(server.address(), Duration::from_millis(50));
+    ensure!(first.failures == 0, "it does not serve its first client: {first:?}\n{}", server.logs());
+    let (before, processes) = (Sample::take(&server)?, processes(&server)?);
     let kernel_before = ledger::kernel_bytes()?;
     let (started, traffic) = (Instant::now(), Traffic::read()?);
     let mut attackers = match plan.force {
@@ -150,6 +152,8 @@ pub fn lay(plan: &Plan<'_>) -> Result<Siege> {
         let meanwhile = watch_others(&server, plan.duration)?;
         drop(end);
         let most = watching.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
+        let left = self::processes(&server)?;
+        ensure!(left == processes, "it was {processes:?}, and is {left:?}\n{}", server.logs());
         Ok(Siege {
             service: meanwhile.service,
             late: meanwhile.late,
@@ -247,6 +251,11 @@ fn watch(server: &Server, plan: &Plan<'_>, over: &AtomicBool) -> Result<Most> {
     Ok(most)
 }
 
+/// The numbers of its processes: nginx starts another worker where one has died.
+fn processes(server: &Server) -> Result<Vec<u32>> {
+    Ok(server.anatomies()?.into_iter().map(Anatomy::pid).collect())
+}
+
 fn processor_ms(server: &Server) -> Result<u64> {
-    server.anatomies()?.into_iter().map(crate::anatomy::Anatomy::processor_ms).sum()
+    server.anatomies()?.into_iter().map(Anatomy::processor_ms).sum()
 }

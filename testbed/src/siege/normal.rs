@@ -59,11 +59,11 @@ impl Service {
         })
     }
 
-    /// `is_whole` again and again. That the server does not answer is a failure to be counted.
+    /// `is_whole` again and again, once at least. That the server does not answer is a failure to be counted.
     fn repeat(duration: Duration, breath: Duration, mut is_whole: impl FnMut() -> bool) -> Self {
         let mut service = Self::default();
         let started = Instant::now();
-        while started.elapsed() < duration {
+        while service.requests() == 0 || started.elapsed() < duration {
             let before = Instant::now();
             if is_whole() {
                 service.latencies.push(before.elapsed());
