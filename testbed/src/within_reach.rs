@@ -3,9 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use tempfile::TempDir;
+
+use crate::server::find_program;
 
 /// A directory that everybody can read, removed when it is dropped.
 ///
@@ -28,8 +31,24 @@ pub fn within_reach(path: &Path, dir: &Path) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let copy = dir.join(path.file_name().context("a directory is no file")?);
-    fs::copy(path, &copy).with_context(|| format!("copy {} to {}", path.display(), copy.display()))?;
+    copy_program(path, &copy)?;
     Ok(copy)
+}
+
+/// Makes an executable copy that everybody can read, and the directories it needs.
+///
+/// In another process: where this one has a program open for writing, the child that another thread is starting may have it
+/// for a moment, too, and it cannot be run (`ETXTBSY`).
+///
+/// # Errors
+///
+/// If it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let mut install = Command::new(find_program("install", "coreutils")?);
+    let output = install.args(["-D", "-m", "755", "--"]).args([from, to]).output().context("run install")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "copy {} to {}: {errors}", from.display(), to.display());
+    Ok(())
 }
 
 fn everybody_can_read(path: &Path) -> bool {
@@ -51,5 +70,7 @@ mod tests {
         let copy = within_reach(&file, open.path()).expect("a copy");
         assert_eq!(copy, open.path().join("file"));
         assert_eq!(fs::read(copy).expect("read"), b"content");
+        let none = copy_program(Path::new("/nowhere"), &open.path().join("none")).expect_err("no such file");
+        assert!(none.to_string().contains("No such file"), "{none}");
     }
 }

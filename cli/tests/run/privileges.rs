@@ -6,9 +6,10 @@ use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use linger_testbed::within_reach::copy_program;
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::stage::{copy, library, stderr, stdout, Stage};
+use crate::stage::{library, stderr, stdout, Stage};
 
 const NOBODY: u32 = 65534;
 
@@ -62,7 +63,7 @@ fn programs(stage: &Stage) -> Vec<PathBuf> {
     for (user, group) in owners {
         for mode in [0o755, 0o4755, 0o2755, 0o2745, 0o6755] {
             let program = stage.path(&format!("{mode:o}-{user}-{group}"));
-            copy(&witness, &program);
+            copy_program(&witness, &program).expect("copy");
             chown(&program, Some(user), Some(group)).expect("chown");
             fs::set_permissions(&program, Permissions::from_mode(mode)).expect("chmod");
             programs.push(program);
@@ -70,7 +71,7 @@ fn programs(stage: &Stage) -> Vec<PathBuf> {
     }
     for capabilities in ["ep", "p", "i", "ei"].iter().filter(|_| root) {
         let program = stage.path(&format!("capabilities-{capabilities}"));
-        copy(&witness, &program);
+        copy_program(&witness, &program).expect("copy");
         let text = format!("cap_net_bind_service={capabilities}");
         let done = Command::new("setcap").arg(text).arg(&program).status().expect("setcap");
         assert!(done.success());
@@ -140,7 +141,7 @@ fn each_kind_of_privilege_is_told_with_its_remedy() {
     let linger = stage.executable("linger", fs::read(env!("CARGO_BIN_EXE_linger")).expect("linger"));
     let library = stage.executable("liblinger.so", fs::read(library()).expect("library"));
     programs(&stage);
-    copy(&stage.path("4755-0-0"), &stage.path("sudo"));
+    copy_program(&stage.path("4755-0-0"), &stage.path("sudo")).expect("copy");
     fs::set_permissions(stage.path("sudo"), Permissions::from_mode(0o4755)).expect("chmod");
     let nobody = runner(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
     for (name, words) in [

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use linger_testbed::server::Preload;
+use linger_testbed::within_reach::copy_program;
 use tempfile::TempDir;
 
 /// Prints what a program gets from whoever starts it.
@@ -50,16 +51,9 @@ impl Stage {
     pub fn executable(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let (text, file) = (self.path("contents"), self.path(name));
         fs::write(&text, bytes).expect("write");
-        copy(&text, &file);
+        copy_program(&text, &file).expect("copy");
         file
     }
-}
-
-/// Makes an executable copy, in another process: where this one has a program open for writing, the child of another test's
-/// thread may have it, too, and it cannot be run (ETXTBSY).
-pub fn copy(from: &Path, to: &Path) {
-    let done = Command::new("install").args(["-D", "-m", "755"]).args([from, to]).status();
-    assert!(done.expect("install").success());
 }
 
 /// The release build of the library.

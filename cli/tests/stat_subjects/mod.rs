@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use linger_testbed::closer::{Closer, Start, Way as LetGo};
 use linger_testbed::server::Preload;
+use linger_testbed::within_reach::copy_program;
 use linger_testbed::{pause, settings, DEADLINE};
 use rustix::process::{set_parent_process_death_signal, Signal};
 use serde_json::Value;
@@ -256,7 +257,7 @@ pub fn stat_command_as_nobody(arguments: &[&str]) -> Prepared {
     // Where everybody can run it.
     let dir = tempfile::Builder::new().prefix("linger-stat-").tempdir().expect("directory");
     let program = dir.path().join("linger");
-    std::fs::copy(env!("CARGO_BIN_EXE_linger"), &program).expect("copy");
+    copy_program(Path::new(env!("CARGO_BIN_EXE_linger")), &program).expect("copy");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
     let mut command = as_nobody(program.as_os_str());
     command.arg("stat").args(arguments);
