@@ -105,9 +105,9 @@ impl Limit {
     #[must_use]
     pub fn check(self, siege: &Siege) -> Verdict {
         let lingering = siege.most_lingering;
-        let at_most = |what: &str, seen: u64, limit: u64, slack: u64| Verdict {
-            text: format!("{what}: at most {limit}, seen {seen}"),
-            holds: seen <= limit + slack,
+        let at_most = |what: &str, seen: u64, limit: u64| Verdict {
+            text: format!("{what}: at most {limit} and {JUST_RECEIVED} just received, seen {seen}"),
+            holds: seen <= limit + JUST_RECEIVED,
         };
         let megabytes = |what: &str, seen: u64, limit: u64| Verdict {
             text: format!("{what}: at most {:.1} MB, seen {:.1} MB", limit as f64 / 1e6, seen as f64 / 1e6),
@@ -123,14 +123,14 @@ impl Limit {
             Limit::LateServed => {
                 whole("whole responses in spite of late data", late.served(), late.requests())
             }
-            Limit::AtMost(limit) => at_most("lingering", lingering, limit, JUST_RECEIVED),
+            Limit::AtMost(limit) => at_most("lingering", lingering, limit),
             Limit::AtLeast(limit) => Verdict {
                 text: format!("lingering: at least {limit}, seen {lingering}"),
                 holds: lingering >= limit,
             },
             Limit::OfOneAddress(limit) => {
                 let seen = siege.most_of_one_address;
-                let verdict = at_most("lingering of one address", seen, limit, JUST_RECEIVED);
+                let verdict = at_most("lingering of one address", seen, limit);
                 // Where nobody looked, or nobody lingered, nothing was bounded.
                 Verdict { holds: verdict.holds && seen > 0, ..verdict }
             }

@@ -51,12 +51,12 @@ With more than one round figures are medians, with least and most in brackets; r
 of the ratios of the rounds. The 100,000 come only once.
 
 Then, a line each, what must hold, and whether it did: no more linger than LINGER_MAX, and than
-LINGER_MAX_PER_PEER of one address; no more is received than LINGER_MAX_RATE and LINGER_MAX_BYTES
-allow, apart from one receive queue (net.ipv4.tcp_rmem); memory grows by 100 bytes for each
-connection of LINGER_MAX, 10 KB for each request that nginx may have at once, and 4 MB at most; every small response is whole, and with liblinger every
-one with late data, too, unless LINGER_MAX is lowered: of few places, those that come within 40 ms,
-before they have acknowledged anything, may take all. Nothing about time: that depends on the
-machine.
+LINGER_MAX_PER_PEER of one address, apart from what one call has just received; no more is received
+than LINGER_MAX_RATE and LINGER_MAX_BYTES allow, apart from one receive queue (net.ipv4.tcp_rmem);
+memory grows by 100 bytes for each connection of LINGER_MAX, 10 KB for each request that nginx may
+have at once, and 4 MB at most; every small response is whole, and with liblinger every one with
+late data, too, unless LINGER_MAX is lowered: of few places, those that come within 40 ms, before
+they have acknowledged anything, may take all. Nothing about time: that depends on the machine.
 
 Examples:
   linger-attack                                   all of it, some six minutes
